@@ -1,0 +1,1 @@
+"""npresnet: ResNet in pure Python on NumPy and Numba."""
