@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 ACTIVATION_ALIASES = {"swish": "silu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "linear": "identity"}
 ACTIVATION_NAMES = (
-    "relu", "relu6", "leaky_relu", "gelu", "gelu_tanh", "silu", "elu", "mish", "hardswish", "tanh", "sigmoid", "identity",
+    "relu", "relu6", "leaky_relu", "gelu", "gelu_tanh", "silu", "elu", "mish", "hardswish",
+    "tanh", "sigmoid", "identity",
 )  # fmt: skip
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -30,12 +32,12 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 
 # Entries of a Transformers config.json that do not describe the network.
-FOREIGN_KEYS = frozenset(
-    "model_type architectures transformers_version torch_dtype dtype stage_names _name_or_path name_or_path "
-    "_attn_implementation attn_implementation use_cache torchscript pruned_heads finetuning_task task_specific_params "
-    "output_attentions use_bfloat16 chunk_size_feed_forward is_encoder_decoder is_decoder tie_word_embeddings "
-    "_commit_hash".split()
-)
+FOREIGN_KEYS = frozenset({
+    "model_type", "architectures", "transformers_version", "torch_dtype", "dtype", "stage_names", "_name_or_path",
+    "name_or_path", "_attn_implementation", "attn_implementation", "use_cache", "torchscript", "pruned_heads",
+    "finetuning_task", "task_specific_params", "output_attentions", "use_bfloat16", "chunk_size_feed_forward",
+    "is_encoder_decoder", "is_decoder", "tie_word_embeddings", "_commit_hash",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class ResNetConfig:
                     raise ValueError(f"width_per_group={self.width_per_group} leaves no channel at hidden size {size}")
         if self.shortcut_type == "zero_pad":
             sizes = (self.embedding_size, *self.hidden_sizes)
-            for before, after in zip(sizes, sizes[1:], strict=False):
+            for before, after in itertools.pairwise(sizes):
                 if after < before:
                     raise ValueError(
                         f"shortcut_type='zero_pad' can only add channels, found {before} -> {after}; "
@@ -260,7 +262,7 @@ class ResNetConfig:
         if indices is None:
             indices = tuple(names.index(f) for f in features)
         elif tuple(names[i] for i in indices) != features:
-            raise ValueError(f"out_features {features} and out_indices {indices} do not name the same stages of {names}")
+            raise ValueError(f"out_features {features} and out_indices {indices} name different stages of {names}")
         self._set("out_features", features)
         self._set("out_indices", indices)
 
@@ -369,8 +371,8 @@ def _presets() -> dict[str, dict[str, Any]]:
     presets["wide_resnet101_2"] = presets["resnet101"] | {"width_per_group": 128}
     for depth in (20, 32, 44, 56, 110):  # 6n + 2 layers, He et al. 2015, section 4.2
         presets[f"resnet{depth}"] = {
-            "layer_type": "basic", "embedding_size": 16, "hidden_sizes": (16, 32, 64), "depths": ((depth - 2) // 6,) * 3,
-            "stem_type": "cifar", "shortcut_type": "zero_pad", "num_labels": 10,
+            "layer_type": "basic", "embedding_size": 16, "hidden_sizes": (16, 32, 64), "num_labels": 10,
+            "depths": ((depth - 2) // 6,) * 3, "stem_type": "cifar", "shortcut_type": "zero_pad",
         }  # fmt: skip
     return presets
 
