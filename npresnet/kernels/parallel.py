@@ -1,0 +1,116 @@
+"""Run independent pieces of work on all cores with ordinary Python threads.
+
+NumPy's matrix products and the compiled kernels release the interpreter lock, so threads do run side by side. Each
+piece writes its own part of the output and nothing is summed across pieces in an order that could change: results are
+the same for every number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+_local = threading.local()
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit: Any = None
+
+
+@functools.cache
+def num_threads() -> int:
+    """Return the number of threads in use: ``NPRESNET_NUM_THREADS``, or the processors this process may run on.
+
+    Raises
+    ------
+    ValueError
+        If ``NPRESNET_NUM_THREADS`` is set to something other than a positive integer.
+    """
+    wanted = os.environ.get("NPRESNET_NUM_THREADS")
+    if wanted is not None:
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise ValueError(f"NPRESNET_NUM_THREADS must be a positive integer, found {wanted!r}")
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def for_each(task: Callable[[int], None], count: int) -> None:
+    """Call ``task(0)`` ... ``task(count - 1)`` on all threads, in any order, and return when all are done.
+
+    The tasks must be independent: each writes only what no other reads or writes. A call from inside a task runs in
+    that task's thread. The first exception of a task is raised here, after the running ones have ended.
+    """
+    helpers = min(num_threads(), count) - 1
+    if helpers < 1 or getattr(_local, "inside", False):
+        for index in range(count):
+            task(index)
+        return
+
+    tickets = itertools.count()  # next() on it is atomic
+
+    def work() -> None:
+        _local.inside = True
+        try:
+            while (index := next(tickets)) < count:
+                task(index)
+        except BaseException:
+            for index in tickets:  # no further tickets for the others
+                if index >= count:
+                    break
+            raise
+        finally:
+            _local.inside = False
+
+    with _single_threaded_blas():
+        futures = [_pool().submit(work) for _ in range(helpers)]
+        try:
+            work()
+        finally:
+            errors = [future.exception() for future in futures]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def blocks(size: int, pieces: int) -> list[slice]:
+    """Cut ``range(size)`` into at most ``pieces`` slices of nearly equal length."""
+    step = -(-size // max(1, min(pieces, size)))
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, num_threads() - 1), thread_name_prefix="npresnet")
+
+
+if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+@functools.cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    """One BLAS thread for each of ours: its own workers would only fight with them for the same cores."""
+    global _blas_users, _blas_limit
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limit = _blas().limit(limits=1)
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limit.restore_original_limits()
