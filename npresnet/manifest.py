@@ -120,25 +120,24 @@ class PublishedWeights:
         return self.url.removeprefix("https://huggingface.co/").split("/resolve/")[0]
 
 
-def _preprocessing(resample: int, **sizes: Any) -> dict[str, Any]:
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_BILINEAR, _BICUBIC = 2, 3  # as in PIL.Image.Resampling
+
+
+def _resize_and_crop(resize: int, resample: int) -> dict[str, Any]:
+    """The evaluation transform of torchvision and timm: shorter edge to ``resize``, then 224 out of the centre."""
     return {
-        "do_resize": True,
-        "resample": resample,  # as in PIL: 2 is bilinear, 3 is bicubic
-        **sizes,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
+        "image_processor_type": "BitImageProcessor",
+        "style": "torchvision",
+        "size": {"shortest_edge": resize},
+        "resample": resample,
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+        **_IMAGENET,
     }
 
 
 def _torchvision(name: str, file: str, resize: int, top1: float, top5: float, mebibytes: float) -> PublishedWeights:
-    sizes = {
-        "size": {"shortest_edge": resize},
-        "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
-    }
     architecture, sha256 = file.rsplit("-", 1)
     return PublishedWeights(
         name=name,
@@ -149,19 +148,13 @@ def _torchvision(name: str, file: str, resize: int, top1: float, top5: float, me
         mebibytes=mebibytes,
         top1=top1,
         top5=top5,
-        preprocessing=_preprocessing(resample=2, **sizes),
+        preprocessing=_resize_and_crop(resize, _BILINEAR),
         license="bsd-3-clause",
     )
 
 
 def _timm(name: str, crop_pct: float, top1: float, top5: float, sha256: str | None) -> PublishedWeights:
     architecture = name.split(".")[0]
-    resize = int(224 / crop_pct)
-    sizes = {
-        "size": {"shortest_edge": resize},
-        "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
-    }
     return PublishedWeights(
         name=name,
         source="timm",
@@ -171,7 +164,7 @@ def _timm(name: str, crop_pct: float, top1: float, top5: float, sha256: str | No
         mebibytes=ARCHITECTURES[architecture].mebibytes,
         top1=top1,
         top5=top5,
-        preprocessing=_preprocessing(resample=3, **sizes),
+        preprocessing=_resize_and_crop(int(224 / crop_pct), _BICUBIC),
         license="apache-2.0",
     )
 
@@ -186,7 +179,13 @@ def _transformers(depth: int, file: str, sha256: str | None, license: str | None
         mebibytes=ARCHITECTURES[f"resnet{depth}"].mebibytes,
         top1=None,
         top5=None,
-        preprocessing=_preprocessing(resample=3, size={"shortest_edge": 224}, crop_pct=0.875),
+        preprocessing={
+            "image_processor_type": "ConvNextImageProcessor",
+            "size": {"shortest_edge": 224},
+            "crop_pct": 0.875,
+            "resample": _BICUBIC,
+            **_IMAGENET,
+        },
         license=license,
     )
 

@@ -8,9 +8,12 @@ from typing import NamedTuple
 import pytest
 
 from npresnet.config import PRESETS, ResNetConfig
+from npresnet.image import ImageProcessor
 from npresnet.manifest import ARCHITECTURES, MANIFEST, PublishedWeights, find
 
 ENTRIES = pytest.mark.parametrize("entry", MANIFEST.values(), ids=lambda entry: entry.name)
+
+V1_ACCURACIES = (69.758, 73.314, 76.130, 77.374, 78.312, 77.618, 79.312, 78.468, 78.848)  # torchvision's first weights
 
 
 class Size(NamedTuple):
@@ -98,11 +101,14 @@ def test_torchvision_states_the_hash_in_the_file_name(entry: PublishedWeights) -
 
 
 @ENTRIES
-def test_the_processor_understands_the_preprocessing(entry: PublishedWeights) -> None:
-    from npresnet.image import ImageProcessor
-
-    processor = ImageProcessor.from_dict(entry.preprocessing)
-    assert ImageProcessor.from_dict(processor.to_dict()) == processor
+def test_the_preprocessing_is_that_of_the_publisher(entry: PublishedWeights) -> None:
+    recipe = entry.name.rpartition(".")[2]
+    expected = {
+        "torchvision": lambda: ImageProcessor.torchvision(256 if entry.top1 in V1_ACCURACIES else 232),
+        "timm": lambda: ImageProcessor.timm(crop_pct=0.875 if recipe == "bt" else 0.95),
+        "transformers": ImageProcessor.transformers,
+    }[entry.source]()
+    assert ImageProcessor.from_dict(entry.preprocessing) == expected
 
 
 def test_urls_files_and_hashes_are_not_shared() -> None:
