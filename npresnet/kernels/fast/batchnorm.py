@@ -1,0 +1,115 @@
+"""Batch normalisation: each thread takes some channels, which stay in its cache from one pass to the next."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import parallel
+from .compiler import jit
+
+Array = NDArray[np.floating]
+
+PIECES = 16  # enough for any number of cores to share them evenly
+SMALL = 1 << 14  # elements below which threads cost more than they bring
+
+
+def batchnorm_statistics(x: Array) -> tuple[Array, Array]:
+    """See :func:`npresnet.kernels.reference.batchnorm_statistics`."""
+    mean, var = np.empty((2, x.shape[1]), x.dtype)
+    _each_block(x, lambda a, b: _statistics(x, mean, var, a, b))
+    return mean, var
+
+
+def batchnorm_normalize(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array) -> Array:
+    """See :func:`npresnet.kernels.reference.batchnorm_normalize`."""
+    y = np.empty_like(x)
+    _each_block(x, lambda a, b: _normalize(x, y, mean, inv_std * weight, bias, a, b))
+    return y
+
+
+def batchnorm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
+    """See :func:`npresnet.kernels.reference.batchnorm_sums`."""
+    dbias, dweight = np.empty((2, x.shape[1]), x.dtype)
+    _each_block(x, lambda a, b: _sums(dy, x, mean, inv_std, dbias, dweight, a, b))
+    return dbias, dweight
+
+
+def batchnorm_backward(
+    dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array, dbias: Array, dweight: Array
+) -> Array:
+    """See :func:`npresnet.kernels.reference.batchnorm_backward`."""
+    dx = np.empty_like(x)
+    m = x.size // x.shape[1]
+    # dx = scale * (dy - (dbias + (x - mean) * inv_std * dweight) / m), as one multiply-add each in dy and x
+    scale = weight * inv_std
+    slope = -scale * inv_std * dweight / m
+    constant = -scale * dbias / m
+    _each_block(x, lambda a, b: _backward(dy, x, dx, mean, scale, slope, constant, a, b))
+    return dx
+
+
+def _each_block(x, task):  # type: ignore[no-untyped-def]
+    channels = parallel.blocks(x.shape[1], PIECES if x.size >= SMALL else 1)
+    parallel.for_each(lambda i: task(channels[i].start, channels[i].stop), len(channels))
+
+
+@jit
+def _statistics(x, mean, var, first, last):  # type: ignore[no-untyped-def]
+    N, _, H, W = x.shape
+    for c in range(first, last):
+        total = 0.0
+        for n in range(N):
+            plane = x[n, c]
+            for h in range(H):
+                for w in range(W):
+                    total += np.float64(plane[h, w])
+        centre = total / (N * H * W)
+        total = 0.0
+        for n in range(N):
+            plane = x[n, c]
+            for h in range(H):
+                for w in range(W):
+                    total += (np.float64(plane[h, w]) - centre) ** 2
+        mean[c] = centre
+        var[c] = total / (N * H * W)
+
+
+@jit
+def _normalize(x, y, mean, scale, bias, first, last):  # type: ignore[no-untyped-def]
+    N, _, H, W = x.shape
+    for n in range(N):
+        for c in range(first, last):
+            source, target = x[n, c], y[n, c]
+            m, s, b = mean[c], scale[c], bias[c]
+            for h in range(H):
+                for w in range(W):
+                    target[h, w] = (source[h, w] - m) * s + b
+
+
+@jit
+def _sums(dy, x, mean, inv_std, dbias, dweight, first, last):  # type: ignore[no-untyped-def]
+    N, _, H, W = x.shape
+    for c in range(first, last):
+        of_dy, of_dy_x = 0.0, 0.0
+        m = mean[c]
+        for n in range(N):
+            upstream, source = dy[n, c], x[n, c]
+            for h in range(H):
+                for w in range(W):
+                    of_dy += np.float64(upstream[h, w])
+                    of_dy_x += np.float64(upstream[h, w] * (source[h, w] - m))
+        dbias[c] = of_dy
+        dweight[c] = of_dy_x * inv_std[c]
+
+
+@jit
+def _backward(dy, x, dx, mean, scale, slope, constant, first, last):  # type: ignore[no-untyped-def]
+    N, _, H, W = x.shape
+    for n in range(N):
+        for c in range(first, last):
+            upstream, source, target = dy[n, c], x[n, c], dx[n, c]
+            m, s, a, b = mean[c], scale[c], slope[c], constant[c]
+            for h in range(H):
+                for w in range(W):
+                    target[h, w] = upstream[h, w] * s + (source[h, w] - m) * a + b
