@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from npresnet.config import ResNetConfig
+from npresnet.image import ImageProcessor
 from npresnet.labels import CIFAR10_LABELS, imagenet_labels
 
 from .adapt import describe_differences
@@ -149,34 +150,20 @@ def default_preprocessing(naming: str, config: ResNetConfig) -> dict[str, Any]:
     naming : str
         One of :data:`~npresnet.checkpoint.names.NAMINGS`.
     config : ResNetConfig
-        A CIFAR stem is for pictures of 32x32; ``num_channels`` other than 3 get the average of the three channels.
+        A CIFAR stem takes pictures of 32x32 whatever the naming; one channel takes grey pictures.
     """
-    rgb = config.num_channels == 3
-    values: dict[str, Any] = {
-        "do_resize": True,
-        "size": {"shortest_edge": 256},
-        "resample": 2,  # as in PIL: 2 is bilinear, 3 is bicubic
-        "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.485, 0.456, 0.406] if rgb else [0.449] * config.num_channels,
-        "image_std": [0.229, 0.224, 0.225] if rgb else [0.226] * config.num_channels,
+    presets: dict[str, Callable[[], ImageProcessor]] = {
+        "torchvision": ImageProcessor.torchvision,
+        "timm": ImageProcessor.timm,
+        "cifar": ImageProcessor.cifar,
+        "caffe": ImageProcessor.caffe,
+        "keras": ImageProcessor.caffe,
+        "transformers": ImageProcessor.transformers,
     }
-    if config.stem_type == "cifar":
-        values |= {"size": {"height": 32, "width": 32}, "do_center_crop": False}
-        values.pop("crop_size")
-    elif naming == "timm":
-        values |= {"size": {"shortest_edge": 235}, "resample": 3}  # 224 / 0.95
-    elif naming == "transformers":
-        values |= {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3}
-        del values["do_center_crop"], values["crop_size"]  # ConvNextImageProcessor crops where crop_pct says so
-    elif naming in ("caffe", "keras"):
-        values |= {"do_flip_channel_order": True, "do_rescale": False, "image_mean": [103.939, 116.779, 123.68]}
-        values["image_std"] = [1.0, 1.0, 1.0]
-        values.pop("rescale_factor")
-    return values
+    processor = presets["cifar" if config.stem_type == "cifar" else naming]()
+    if config.num_channels == 1:
+        processor = processor.for_channels(1)
+    return processor.to_dict()
 
 
 def _stages(shapes: Mapping[str, Shape]) -> dict[str, Any]:
