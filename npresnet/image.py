@@ -321,7 +321,7 @@ class ImageProcessor:
         """Build a processor from the content of a ``preprocessor_config.json``.
 
         Fields that it leaves out have the default of the Transformers class that it names, ``ConvNextImageProcessor``
-        if none.
+        if none. So have fields that are null, but for the switches (``do_...``), which null turns off.
 
         Raises
         ------
@@ -331,8 +331,9 @@ class ImageProcessor:
         kind = kind_of(values)
         if values.get("do_pad"):
             raise ValueError("do_pad=True is not supported: every picture must come out at one size by itself")
-        own = {k: v for k, v in values.items() if k not in FOREIGN_KEYS | {"do_pad"} and v is not None}
+        own = {k: v for k, v in values.items() if k not in FOREIGN_KEYS | {"do_pad"}}
         _check_names(own)
+        own = {k: False if v is None else v for k, v in own.items() if v is not None or k.startswith("do_")}
         if kind != "ConvNext" and "crop_pct" in own:
             raise ValueError(f"crop_pct belongs to a ConvNextImageProcessor, found {kind}ImageProcessor; leave it out")
         if kind == "ViT" and isinstance(own.get("size"), int):

@@ -145,7 +145,7 @@ def _describe(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return repr(os.fspath(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return f"the {len(source)} bytes given"
+        return f"the image data of {len(source)} bytes"
     name = getattr(source, "name", None)
     return f"the open file {name!r}" if isinstance(name, str) else f"the {type(source).__name__} given"
 
