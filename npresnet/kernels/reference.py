@@ -129,7 +129,10 @@ def max_pool2d(
     """
     N, C, H, W = x.shape
     (kh, kw), (sh, sw), (ph, pw), (dh, dw), (oh, ow) = kernel, stride, padding, dilation, output
-    below, right = max(0, (oh - 1) * sh + (kh - 1) * dh + 1 - H - ph), max(0, (ow - 1) * sw + (kw - 1) * dw + 1 - W - pw)
+    below, right = (
+        max(0, (oh - 1) * sh + (kh - 1) * dh + 1 - H - ph),
+        max(0, (ow - 1) * sw + (kw - 1) * dw + 1 - W - pw),
+    )
     border = ((0, 0), (0, 0), (ph, below), (pw, right))
     padded = np.pad(x, border, constant_values=-np.inf)
     place = np.pad(np.arange(H * W, dtype=np.int32).reshape(1, 1, H, W), border, constant_values=-1)
@@ -153,7 +156,7 @@ def max_pool2d_backward(dy: Array, argmax: NDArray[np.int32], image: Pair) -> Ar
     planes = np.arange(N)[:, None], np.arange(C)[None, :]
     for i in range(oh):
         for j in range(ow):  # one output pixel at a time: two windows may share their winner
-            dx[(*planes, argmax[:, :, i, j])] += dy[:, :, i, j]
+            dx[planes[0], planes[1], argmax[:, :, i, j]] += dy[:, :, i, j]
     return dx.reshape(N, C, H, W)
 
 

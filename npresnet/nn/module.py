@@ -1,0 +1,222 @@
+"""Layers: a :class:`Module` holds parameters, calls the functions of :mod:`npresnet.ops` and keeps their caches.
+
+There is no autograd. ``forward`` puts a cache aside, ``backward`` takes it, adds the parameters' gradients to their
+``grad`` and returns the gradient of the input. A module finds its parameters by looking through its own attributes:
+a :class:`Parameter` is a parameter, an array is a buffer, a module or a list of modules is a child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[np.floating]
+
+
+class Parameter:
+    """An array that is learned, and its gradient.
+
+    Attributes
+    ----------
+    data : array
+    grad : array or None
+        The sum of all gradients since it was last set to None.
+    requires_grad : bool
+        False freezes the parameter: its gradient is not computed.
+    """
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+        self.grad: Array | None = None
+        self.requires_grad = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return self.data.shape
+
+    def accumulate(self, gradient: Array | None) -> None:
+        """Add a gradient of the same shape, unless the parameter is frozen."""
+        if gradient is not None and self.requires_grad:
+            self.grad = gradient if self.grad is None else self.grad + gradient
+
+    def __repr__(self) -> str:
+        frozen = "" if self.requires_grad else ", frozen"
+        return f"Parameter({' x '.join(map(str, self.shape))}, {self.data.dtype}{frozen})"
+
+
+class Module:
+    """Base class of everything with parameters, written as a pair of ``forward`` and ``backward``.
+
+    Attributes
+    ----------
+    training : bool
+        Batch statistics, dropout and so on are in training mode.
+    keeps_cache : bool
+        ``forward`` puts aside what ``backward`` needs: in training mode, and inside :meth:`enable_grad`.
+    """
+
+    def __init__(self) -> None:
+        self.training = False
+        self.keeps_cache = False
+        self._cache: Any = None
+
+    def forward(self, x: Array) -> Array:
+        """Compute the output; to be written by each layer."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: Array) -> Array:
+        """Compute the gradients; to be written by each layer."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # ----------------------------------------------------------------------------------------------------- caches
+
+    def _keep(self, cache: Any) -> None:
+        if self.keeps_cache:
+            self._cache = cache
+
+    def _take(self) -> Any:
+        cache, self._cache = self._cache, None
+        if cache is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs a forward pass in training mode before it: none was made, or "
+                "its cache is already used up by an earlier backward. Call model.train() (or, to differentiate in "
+                "evaluation mode, model.enable_grad()), then the model, then backward once"
+            )
+        return cache
+
+    def drop_caches(self) -> None:
+        """Forget what the last forward pass put aside, here and in all children."""
+        for _, module in self.named_modules():
+            module._cache = None
+
+    @contextmanager
+    def enable_grad(self) -> Iterator[None]:
+        """Keep caches within this context, whatever the mode: for gradients in evaluation mode."""
+        before = [(module, module.keeps_cache) for _, module in self.named_modules()]
+        try:
+            for module, _ in before:
+                module.keeps_cache = True
+            yield
+        finally:
+            for module, keeps in before:
+                module.keeps_cache = keeps
+
+    # --------------------------------------------------------------------------------------------------- structure
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield ``(name, module)`` of the modules held directly, in the order in which they were set."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list):
+                for index, item in enumerate(value):
+                    if isinstance(item, Module):
+                        yield f"{name}.{index}", item
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Yield ``(name, module)`` of this module and all below it; its own name is ``prefix``."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield ``(name, parameter)`` of this module and all below it."""
+        for name, owner, attribute in self._named_arrays():
+            value = getattr(owner, attribute)
+            if isinstance(value, Parameter):
+                yield name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield all parameters."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield ``(name, array)`` of what is saved but not learned: the running statistics."""
+        for name, owner, attribute in self._named_arrays():
+            value = getattr(owner, attribute)
+            if not isinstance(value, Parameter):
+                yield name, value
+
+    def _named_arrays(self) -> Iterator[tuple[str, Module, str]]:
+        """Yield ``(name, owner, attribute)`` of every parameter and buffer, in the order of a state dict."""
+        for prefix, module in self.named_modules():
+            for attribute, value in vars(module).items():
+                if isinstance(value, (Parameter, np.ndarray)) and attribute != "_cache":
+                    yield f"{prefix}.{attribute}" if prefix else attribute, module, attribute
+
+    # ------------------------------------------------------------------------------------------------------- state
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all below it to training mode, or back; returns itself."""
+        for _, module in self.named_modules():
+            module.training = module.keeps_cache = mode
+            if not mode:
+                module._cache = None
+        return self
+
+    def eval(self) -> Module:
+        """Switch to evaluation mode: running statistics, no dropout, no caches; returns itself."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def astype(self, dtype: DTypeLike) -> Module:
+        """Convert parameters and running statistics to float32 or float64, in place; returns itself."""
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"a model computes in float32 or float64, not in {np.dtype(dtype)}")
+        for _, owner, attribute in self._named_arrays():
+            value = getattr(owner, attribute)
+            if isinstance(value, Parameter):
+                value.data, value.grad = value.data.astype(dtype), None
+            elif np.issubdtype(value.dtype, np.floating):
+                setattr(owner, attribute, value.astype(dtype))
+        return self
+
+    @contextmanager
+    def trace(self) -> Iterator[dict[str, Any]]:
+        """Record every module's output and gradient by name, for notebooks and debugging.
+
+        Within the context, the yielded dictionary fills with ``name -> output`` on a forward pass and with
+        ``"grad:" + name -> gradient of the module's output`` on a backward pass.
+
+        Examples
+        --------
+        >>> with model.trace() as seen:
+        ...     model(pixel_values)
+        >>> seen["resnet.encoder.stages.0"].shape
+        (1, 256, 56, 56)
+        """
+        seen: dict[str, Any] = {}
+        watched = [(name, module) for name, module in self.named_modules() if name]
+        for name, module in watched:
+            _watch(module, name, seen)
+        try:
+            yield seen
+        finally:
+            for _, module in watched:
+                del module.forward, module.backward  # the class's own methods show again
+
+
+def _watch(module: Any, name: str, seen: dict[str, Any]) -> None:
+    forward, backward = module.forward, module.backward
+
+    def recording_forward(*args: Any, **kwargs: Any) -> Any:
+        seen[name] = forward(*args, **kwargs)
+        return seen[name]
+
+    def recording_backward(dy: Any, **kwargs: Any) -> Any:
+        seen[f"grad:{name}"] = dy
+        return backward(dy, **kwargs)
+
+    module.forward, module.backward = recording_forward, recording_backward
