@@ -2,7 +2,7 @@
 
 Shapes say almost everything. What they do not say follows from the framework that named the arrays (the stride inside
 the bottleneck, epsilon, preprocessing) or, for the average pool of a ResNet-D shortcut, from the names themselves.
-Strides, activations and dilation leave no trace; a checkpoint that changes those needs a configuration beside it.
+Strides, dilation and activations leave hardly a trace; a checkpoint that changes those needs a configuration beside it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Shape = tuple[int, ...]
 def identify(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str, ResNetConfig]:
     """Recognise the raw arrays of a checkpoint: what :func:`npresnet.checkpoint.read` calls for every file.
 
-    A configuration that comes with the file goes before the one found here; this one then shows that the arrays
-    belong together, and ``naming`` picks :func:`default_preprocessing` for a file without any.
+    A configuration that comes with the file goes before the one found here; ``naming`` picks
+    :func:`default_preprocessing` for a file without any.
 
     Parameters
     ----------
@@ -87,21 +87,25 @@ def infer_config(
     if shortcut_type is not None:
         fields["shortcut_type"] = shortcut_type
     try:
-        config = ResNetConfig(**fields)
+        # Dilation shows only where a later stage keeps its size: then it has no stride, and no shortcut.
+        candidates = [ResNetConfig(**fields, output_stride=stride) for stride in (32, 16, 8)]
     except ValueError as error:
         raise CheckpointError(f"the shapes of the arrays describe an impossible ResNet: {error}") from error
-    differences = describe_differences(expected_shapes(config), shapes)
-    if differences:
-        raise CheckpointError(
-            f"the arrays do not fit together: they look like depths={config.depths}, "
-            f"hidden_sizes={config.hidden_sizes}, layer_type={config.layer_type!r}, stem_type={config.stem_type!r}, "
-            "but\n  " + "\n  ".join(differences)
-        )
-    return config
+    differences = [describe_differences(expected_shapes(config), shapes) for config in candidates]
+    for config, lines in zip(candidates, differences, strict=True):
+        if not lines:
+            return config
+    looks_like = ("depths", "hidden_sizes", "layer_type", "groups", "width_per_group", "stem_type", "shortcut_type")
+    raise CheckpointError(
+        "the arrays do not fit together: they look like "
+        + ", ".join(f"{name}={getattr(candidates[0], name)!r}" for name in looks_like)
+        + ", but\n  "
+        + "\n  ".join(differences[0])
+    )
 
 
 def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
-    """Names and shapes of all arrays of a network whose later stages have stride 2, in the order of its layers."""
+    """Names and shapes of all arrays of a network, in the order of its layers."""
     shapes: dict[str, Shape] = {}
 
     def add(layer: str, out_channels: int, in_channels: int, kernel: int) -> None:
@@ -119,11 +123,10 @@ def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
         add(f"{STEM}.1", width, first, 3)
         add(f"{STEM}.2", config.embedding_size, width, 3)
     before = config.embedding_size
-    for s, (depth, size) in enumerate(zip(config.depths, config.hidden_sizes, strict=True)):
-        strided = s > 0 or config.downsample_in_first_stage
+    for s, (depth, size, stride) in enumerate(zip(config.depths, config.hidden_sizes, _strides(config), strict=True)):
         for b in range(depth):
             block = f"{STAGES}{s}.layers.{b}"
-            if b == 0 and (before != size or strided) and config.shortcut_type != "zero_pad":
+            if b == 0 and (before != size or stride > 1) and config.shortcut_type != "zero_pad":
                 add(f"{block}.shortcut", size, before, 1)
             if config.layer_type == "basic":
                 add(f"{block}.layer.0", size, before, 3)
@@ -138,6 +141,17 @@ def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
         shapes[HEAD] = (config.num_labels, config.num_features)
         shapes["classifier.1.bias"] = (config.num_labels,)
     return shapes
+
+
+def _strides(config: ResNetConfig) -> list[int]:
+    """The stride of each stage; below an output stride of 32 it is dilated instead where the limit is reached."""
+    limit = config.output_stride if config.output_stride < 32 else math.inf
+    total, strides = 1 if config.stem_type == "cifar" else 4, []
+    for s in range(len(config.depths)):
+        stride = 2 if s > 0 or config.downsample_in_first_stage else 1
+        strides.append(stride if total * stride <= limit else 1)
+        total *= strides[-1]
+    return strides
 
 
 def default_preprocessing(naming: str, config: ResNetConfig) -> dict[str, Any]:

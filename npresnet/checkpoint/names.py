@@ -147,6 +147,7 @@ def to_canonical(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray
     CheckpointError
         If the arrays are not those of a ResNet, if some do not belong to one, or if two have the same meaning.
     """
+    arrays = {key: array for key, array in arrays.items() if not _HARMLESS.fullmatch(key)}
     if not arrays:
         raise CheckpointError("the checkpoint holds no arrays; expected those of a ResNet")
     naming, found = _detect(arrays)
@@ -234,11 +235,12 @@ def _check_renaming(arrays: Mapping[str, np.ndarray], naming: str, found: Mappin
             f"{', '.join(NAMINGS)}, such as 'resnet.encoder.stages.0.layers.0.layer.0.convolution.weight', "
             "'layer1.0.conv1.weight', 'res2a_branch2a/0' or 'conv2_block1_1_conv/kernel:0'"
         )
-    unknown = [key for key in arrays if key not in found and not _HARMLESS.fullmatch(key)]
+    unknown = [key for key in arrays if key not in found]
     if unknown:
         raise CheckpointError(
-            f"{len(unknown)} arrays do not belong to a ResNet in the {naming} naming: {_some(unknown)}. "
-            "Another architecture, or a ResNet with further parts? Remove them if the network does not need them"
+            f"{len(unknown)} of {len(arrays)} arrays do not belong to a ResNet in the {naming} naming: "
+            f"{_some(unknown)}. Another architecture, or a ResNet with further parts? Remove these arrays if the "
+            "network does not need them"
         )
     first: dict[str, str] = {}
     for old, new in found.items():
