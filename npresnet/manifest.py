@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from npresnet.config import ResNetConfig, preset
+from npresnet.labels import imagenet_labels
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ class PublishedWeights:
 
     @property
     def config(self) -> ResNetConfig:
-        """The configuration of the network, without labels."""
-        return preset(self.architecture)
+        """The configuration of the network, with ImageNet's labels."""
+        return preset(self.architecture, id2label=dict(enumerate(imagenet_labels())))
 
     @property
     def parameters(self) -> int:

@@ -195,7 +195,7 @@ def test_a_full_disk_is_seen_before_the_download(
     server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(DownloadError, match="no space for .*file.bin: 200000 bytes are missing and 1000 are free"):
+    with pytest.raises(DownloadError, match=r"no space for .*file\.bin: 200000 bytes are missing and 1000 are free"):
         download(f"{server.url}/file.bin", tmp_path / "file.bin")
 
 

@@ -1,0 +1,1 @@
+"""The subcommands of ``npresnet``, one module each."""

@@ -1,0 +1,62 @@
+"""``npresnet summary``: shapes, parameters and multiply-adds of a network."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npresnet.resnet import ResNetForImageClassification
+
+CHECKPOINT_SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".bin", ".th", ".h5", ".json")
+
+EPILOG = """\
+examples:
+  npresnet summary resnet50
+  npresnet summary weights/r50.npz --input-size 288
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand."""
+    parser = subparsers.add_parser(
+        "summary",
+        help="shapes, parameters and multiply-adds of a network",
+        description="Print the layers of a network with their shapes, parameters and multiply-adds.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="NAME_OR_FILE", help="an architecture such as resnet50, or a checkpoint")
+    parser.add_argument("--input-size", type=int, default=None, metavar="N", help="side of the image in pixels")
+    parser.add_argument("--depth", type=int, default=None, metavar="N", help="levels of layers to show")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the summary."""
+    model = build(args.model)
+    side = args.input_size or (32 if model.config.stem_type == "cifar" else 224)
+    print(model.summary(input_size=(model.config.num_channels, side, side)))
+    return 0
+
+
+def build(name: str) -> ResNetForImageClassification:
+    """The network in the checkpoint ``name``, or a new one of the architecture ``name``."""
+    from npresnet.config import preset
+    from npresnet.manifest import MANIFEST
+    from npresnet.resnet import ResNetForImageClassification
+    from npresnet.zoo import load
+
+    path = Path(name)
+    if path.exists():
+        return load(path)
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    try:
+        config = MANIFEST[name].config if name in MANIFEST else preset(name)
+    except ValueError as error:
+        raise ValueError(f"there is no file {name!r}, and {error}") from None
+    return ResNetForImageClassification(config, seed=0)
