@@ -232,8 +232,10 @@ def _to_mode(image: Image.Image, mode: str, name: str) -> Image.Image:
     if orientation in UPRIGHT:
         image = image.transpose(Image.Transpose[UPRIGHT[orientation]])
     try:
-        for step in {"La": ("LA", "RGB"), "RGBa": ("RGBA", "RGB"), "L": (), "1": ()}.get(image.mode, ("RGB",)):
-            image = image.convert(step)
+        if image.mode == "La":  # the only mode that Pillow does not convert to RGB in one step
+            image = image.convert("LA")
+        if image.mode not in ("1", "L"):
+            image = image.convert("RGB")
         image = image.convert(mode)
     except Exception as error:  # a mode that this build of Pillow cannot convert
         raise ImageError(f"{name} has the mode {image.mode!r}, which does not convert to {mode}: {error}") from error

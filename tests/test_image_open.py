@@ -81,6 +81,8 @@ def test_the_source_is_not_changed():
 def test_grey_and_its_alpha():
     grey, alpha = noise(4, 6), noise(4, 6, seed=1)
     expected = np.stack([grey] * 3, axis=-1)
+    for array in (grey, grey[:, :, None], np.stack([grey, alpha], axis=-1)):
+        np.testing.assert_array_equal(rgb(array), expected)
     for image in (Image.fromarray(grey), Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])):
         np.testing.assert_array_equal(rgb(image), expected)
         np.testing.assert_array_equal(rgb(encode(image)), expected)
@@ -98,6 +100,8 @@ def test_premultiplied_alpha_is_undone():
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[:] = 40, 20, 100, 51  # alpha 51 / 255 = 0.2
     np.testing.assert_array_equal(rgb(Image.frombytes("RGBa", (2, 2), pixels.tobytes()))[0, 0], [200, 100, 255])
+    grey = Image.frombytes("La", (2, 2), pixels[:, :, [0, 3]].tobytes())
+    np.testing.assert_array_equal(rgb(grey)[0, 0], [200, 200, 200])
 
 
 def test_palette_with_and_without_transparency():

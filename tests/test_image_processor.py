@@ -75,12 +75,23 @@ def test_crop_wider_and_lower_than_the_picture():
 
 
 def test_transformers_pixels():
-    pixels = ImageProcessor.transformers(size=4, crop_pct=0.8).pixels(formula_picture())
+    pixels = ImageProcessor.transformers(size=4, crop_pct=0.7).pixels(formula_picture())  # int(4 / 0.7) = 5
     expected = [  # (y, x * channel), from Transformers 5.23's ConvNextImageProcessorPil
         [58, 144, 182, 105, 199, 96, 130, 203, 43, 145, 233, 44],
         [111, 168, 139, 152, 146, 45, 178, 31, 85, 185, 91, 90],
         [145, 198, 47, 184, 58, 88, 189, 13, 107, 206, 35, 125],
         [197, 32, 99, 190, 68, 141, 35, 88, 172, 31, 106, 189],
+    ]
+    assert pixels.reshape(4, 12).tolist() == expected
+
+
+def test_bilinear_pixels():
+    pixels = ImageProcessor.torchvision(5, 4).pixels(formula_picture())
+    expected = [  # from Transformers 5.23's BitImageProcessorPil; both styles crop at (1, 0)
+        [64, 147, 173, 105, 188, 101, 129, 189, 55, 147, 214, 57],
+        [111, 166, 134, 148, 145, 58, 173, 55, 83, 180, 99, 90],
+        [150, 176, 60, 179, 70, 89, 177, 28, 111, 191, 46, 129],
+        [190, 46, 100, 180, 68, 138, 55, 84, 167, 48, 103, 186],
     ]
     assert pixels.reshape(4, 12).tolist() == expected
 
