@@ -26,6 +26,8 @@ def noise(*shape, seed=0, dtype=np.uint8):
 
 def encode(image, kind="PNG", **options):
     stream = io.BytesIO()
+    if kind == "PPM" and image.mode == "I;16":
+        image = image.convert("I")  # for Pillow 10
     image.save(stream, kind, **options)
     return stream.getvalue()
 
