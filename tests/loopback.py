@@ -19,11 +19,13 @@ class Step:
     status: int | None = None  # answer this and nothing else
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None  # close the connection after this many bytes of the body
+    stall: threading.Event | None = None  # and keep it open until then
     ranges: bool = True
     etag: str | None = "auto"  # "auto" is a hash of the content
     length: int | None = None  # the Content-Length to claim
     content: bytes | None = None  # serve this in place of the file
     honour_if_range: bool = True
+    start: int | None = None  # begin here, whatever was asked for
 
 
 class Loopback:
@@ -60,6 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         condition = self.headers.get("If-Range")
         if asked and step.ranges and (condition in (None, etag) or not step.honour_if_range):
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            start = start if step.start is None else step.start
             if start >= len(content):
                 self._answer(416, {**headers, "Content-Range": f"bytes */{len(content)}"}, b"", None)
                 return
@@ -77,6 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body if step is None or step.cut is None else body[: step.cut])
+        if step and step.stall:
+            self.wfile.flush()
+            step.stall.wait(5)
 
 
 @contextlib.contextmanager

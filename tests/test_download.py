@@ -7,7 +7,10 @@ import hashlib
 import random
 import shutil
 import socket
+import threading
+import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,6 +87,13 @@ def test_without_hash_and_etag_a_new_run_starts_again(server: Loopback, tmp_path
     assert server.ranges_asked() == [None]
 
 
+def test_the_etag_of_an_earlier_file_is_forgotten(server: Loopback, tmp_path: Path) -> None:
+    server.steps += [Step(cut=1000), Step(etag=None, ranges=False, cut=1500)]
+    with pytest.raises(DownloadError):
+        download(f"{server.url}/file.bin", tmp_path / "file.bin", attempts=2)
+    assert names(tmp_path) == {"file.bin.part"}
+
+
 def test_with_a_hash_a_part_of_unknown_origin_is_continued(server: Loopback, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:1234])
     download(f"{server.url}/file.bin", tmp_path / "file.bin", sha256=SHA256)
@@ -108,10 +118,16 @@ def test_a_server_that_ignores_ranges(server: Loopback, tmp_path: Path) -> None:
 
 
 def test_a_server_that_answers_with_another_range(server: Loopback, tmp_path: Path) -> None:
-    wrong = Step(headers={"Content-Range": "bytes 0-199999/200000"}, status=206)
-    server.steps += [Step(cut=50_000), wrong]
-    target = download(f"{server.url}/file.bin", tmp_path / "file.bin", sha256=SHA256)
-    assert target.read_bytes() == CONTENT
+    server.steps += [Step(cut=50_000), Step(start=40_000), Step()]
+    assert download(f"{server.url}/file.bin", tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_falls_silent_costs_no_bytes(server: Loopback, tmp_path: Path) -> None:
+    over = threading.Event()
+    server.steps.append(Step(cut=50_000, stall=over))
+    download(f"{server.url}/file.bin", tmp_path / "file.bin", timeout=0.1)
+    over.set()
+    assert server.ranges_asked() == [None, "bytes=50000-"]
 
 
 @pytest.mark.parametrize("honour_if_range", [True, False])
@@ -251,6 +267,14 @@ def test_redirects_are_followed_but_not_to_other_schemes(server: Loopback, tmp_p
     with pytest.raises(DownloadError, match="ftp://127"):
         download(f"{server.url}/moved", tmp_path / "other.bin")
     assert names(tmp_path) == {"file.bin"}
+
+
+def test_no_redirect_from_https_to_http() -> None:
+    request = urllib.request.Request("https://weights.invalid/file.bin")
+    follow = module._SafeRedirects().redirect_request
+    with pytest.raises(DownloadError, match="unprotected http://weights"):
+        follow(request, None, 302, "Found", Message(), "http://weights.invalid/file.bin")
+    assert follow(request, None, 302, "Found", Message(), "https://mirror.invalid/file.bin")
 
 
 def test_a_silent_server_times_out(tmp_path: Path) -> None:
