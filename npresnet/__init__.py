@@ -1,1 +1,104 @@
-"""npresnet: ResNet in pure Python on NumPy and Numba."""
+"""npresnet: ResNet in pure Python on NumPy and Numba. Run any published checkpoint without PyTorch, read every line.
+
+>>> import npresnet
+>>> model = npresnet.load("resnet50-11ad3fa6.pth")
+>>> model.predict("cat.jpg")
+[Prediction(index=281, label='tabby', score=0.62), ...]
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .config import PRESETS, ResNetConfig, preset
+from .kernels import use_backend
+from .outputs import Prediction
+from .resnet import ResNetBackbone, ResNetForImageClassification, ResNetModel
+from .zoo import (
+    ResNet18,
+    ResNet18D,
+    ResNet20,
+    ResNet26,
+    ResNet26D,
+    ResNet32,
+    ResNet34,
+    ResNet34D,
+    ResNet44,
+    ResNet50,
+    ResNet50D,
+    ResNet56,
+    ResNet101,
+    ResNet101D,
+    ResNet110,
+    ResNet152,
+    ResNet152D,
+    ResNeXt50_32x4d,
+    ResNeXt101_32x8d,
+    WideResNet50_2,
+    WideResNet101_2,
+    load,
+)
+
+if TYPE_CHECKING:
+    from .checkpoint import CheckpointError
+    from .fetch import fetch
+    from .gradcheck import gradcheck
+    from .image import ImageProcessor
+    from .picture import ImageError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "CheckpointError",
+    "ImageError",
+    "ImageProcessor",
+    "Prediction",
+    "ResNeXt50_32x4d",
+    "ResNeXt101_32x8d",
+    "ResNet18",
+    "ResNet18D",
+    "ResNet20",
+    "ResNet26",
+    "ResNet26D",
+    "ResNet32",
+    "ResNet34",
+    "ResNet34D",
+    "ResNet44",
+    "ResNet50",
+    "ResNet50D",
+    "ResNet56",
+    "ResNet101",
+    "ResNet101D",
+    "ResNet110",
+    "ResNet152",
+    "ResNet152D",
+    "ResNetBackbone",
+    "ResNetConfig",
+    "ResNetForImageClassification",
+    "ResNetModel",
+    "WideResNet50_2",
+    "WideResNet101_2",
+    "fetch",
+    "gradcheck",
+    "load",
+    "preset",
+    "use_backend",
+]
+
+# Imported when first used, so that `import npresnet` stays light.
+_LAZY = {
+    "CheckpointError": "checkpoint",
+    "ImageError": "picture",
+    "ImageProcessor": "image",
+    "fetch": "fetch",
+    "gradcheck": "gradcheck",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'npresnet' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value  # the function, not the module of the same name that the import has just put here
+    return value

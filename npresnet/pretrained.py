@@ -1,0 +1,356 @@
+"""What all ResNet models share: initialisation, names, state, freezing, loading and saving."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .config import ResNetConfig, preset
+from .nn import BatchNorm2d, Conv2d, Linear, Module, Parameter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .checkpoint import Checkpoint
+    from .image import ImageProcessor
+    from .summary import Summary
+
+Array = NDArray[np.floating]
+
+COUNTER = ".num_batches_tracked"
+
+
+class LoadResult(NamedTuple):
+    """Names that a lenient ``load_state_dict`` did not find, or had no use for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class ResNetPreTrainedModel(Module):
+    """Base class of the models.
+
+    Parameters
+    ----------
+    config : ResNetConfig, optional
+        The architecture; by default the preset of the class, or Transformers' default.
+    seed : int, optional
+        Of the random initialisation, dropout and stochastic depth.
+    **fields
+        Fields of the configuration to change.
+
+    Attributes
+    ----------
+    config : ResNetConfig
+    processor : ImageProcessor
+        Turns pictures into ``pixel_values``; it comes with the checkpoint.
+    rng : numpy.random.Generator
+        Source of all randomness of the model.
+    """
+
+    architecture: ClassVar[str | None] = None
+    base_model_prefix: ClassVar[str] = "resnet"
+    main_input_name: ClassVar[str] = "pixel_values"
+    _prefix: ClassVar[str] = ""  # what canonical names have in front of this model's own
+
+    def __init__(
+        self, config: ResNetConfig | None = None, *, seed: int | None = None, _initialize: bool = True, **fields: Any
+    ) -> None:
+        super().__init__()
+        if config is None:
+            config = preset(self.architecture, **fields) if self.architecture else ResNetConfig(**fields)
+        elif fields:
+            config = config.replace(**fields)
+        self.config = config
+        self.rng = np.random.default_rng(seed)
+        self._processor: ImageProcessor | None = None
+        self._build()
+        if _initialize:
+            self._init_weights()
+
+    def _build(self) -> None:
+        """Create the layers; to be written by each model."""
+        raise NotImplementedError
+
+    def _init_weights(self) -> None:
+        """Initialise as Transformers does: He et al. 2015 (arXiv:1502.01852), fan-out, for convolutions."""
+        for name, module in self.named_modules():
+            if isinstance(module, Conv2d):
+                O, _, kh, kw = module.weight.shape
+                std = np.sqrt(2 / (O * kh * kw))
+                module.weight.data = self.rng.standard_normal(module.weight.shape, np.float32) * np.float32(std)
+            elif isinstance(module, Linear):
+                bound = 1 / np.sqrt(module.weight.shape[1])
+                for parameter in (module.weight, module.bias):
+                    parameter.data = self.rng.uniform(-bound, bound, parameter.shape).astype(np.float32)
+            elif isinstance(module, BatchNorm2d) and self.config.zero_init_last:
+                last = 1 if self.config.layer_type == "basic" else 2
+                if name.endswith(f".layer.{last}.normalization"):
+                    module.weight.data = np.zeros_like(module.weight.data)
+
+    # --------------------------------------------------------------------------------------------------- properties
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32, or float64 after ``astype``."""
+        return next(self.parameters()).data.dtype
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of learned values."""
+        return sum(parameter.data.size for parameter in self.parameters())
+
+    @property
+    def processor(self) -> ImageProcessor:
+        """The preprocessing of the checkpoint; Transformers' or CIFAR's default for a new model."""
+        if self._processor is None:
+            from .image import ImageProcessor
+
+            make = ImageProcessor.cifar if self.config.stem_type == "cifar" else ImageProcessor.transformers
+            self._processor = make().for_channels(self.config.num_channels)
+        return self._processor
+
+    @processor.setter
+    def processor(self, processor: ImageProcessor) -> None:
+        self._processor = processor
+
+    def summary(self, input_size: tuple[int, int, int] | None = None) -> Summary:
+        """Return a table of the layers: output shape, parameters and multiply-adds (MACs).
+
+        Parameters
+        ----------
+        input_size : (C, H, W), optional
+            What one image of the model's processor looks like, by default.
+        """
+        from .summary import summarize
+
+        return summarize(self, input_size)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training mode, or back; returns itself."""
+        super().train(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation mode; returns itself."""
+        return self.train(False)
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Convert the model to float32 or float64 in place; returns itself."""
+        super().astype(dtype)
+        return self
+
+    def freeze(self, *patterns: str, hold_statistics: bool = False) -> list[str]:
+        """Exclude parameters from learning by name, such as ``"resnet.encoder.stages.0.*"``.
+
+        Parameters
+        ----------
+        *patterns : str
+            Shell patterns of parameter names (``*`` also matches dots).
+        hold_statistics : bool
+            Make the BatchNorms among them use their running statistics, unchanged, also in training.
+
+        Returns
+        -------
+        list of str
+            Names of the parameters that match.
+
+        Raises
+        ------
+        ValueError
+            If a pattern matches nothing.
+        """
+        names = self._set_requires_grad(patterns, False)
+        if hold_statistics:
+            self._hold_statistics(set(names), True)
+        return names
+
+    def unfreeze(self, *patterns: str) -> list[str]:
+        """Undo :meth:`freeze` for the parameters that match, and for their BatchNorms' statistics."""
+        names = self._set_requires_grad(patterns, True)
+        self._hold_statistics(set(names), False)
+        return names
+
+    def _set_requires_grad(self, patterns: tuple[str, ...], value: bool) -> list[str]:
+        parameters = dict(self.named_parameters())
+        matching: dict[str, Parameter] = {}
+        for pattern in patterns:
+            found = {name: p for name, p in parameters.items() if fnmatchcase(name, pattern)}
+            if not found:
+                some = ", ".join(list(parameters)[:3])
+                raise ValueError(f"no parameter matches {pattern!r}; names look like {some}")
+            matching.update(found)
+        for parameter in matching.values():
+            parameter.requires_grad = value
+        return list(matching)
+
+    def _hold_statistics(self, names: set[str], value: bool) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, BatchNorm2d) and f"{name}.weight" in names:
+                module.frozen = value
+
+    # -------------------------------------------------------------------------------------------------------- state
+
+    def state_dict(self, naming: str = "transformers") -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters and buffers by name.
+
+        Parameters
+        ----------
+        naming : {"transformers", "torchvision", "timm", "cifar"}
+        """
+        state = {}
+        for name, owner, attribute in self._named_arrays():
+            value = getattr(owner, attribute)
+            state[name] = (value.data if isinstance(value, Parameter) else value).copy()
+        if naming == "transformers":
+            return state
+        from .checkpoint import from_canonical
+
+        canonical = {self._prefix + name: array for name, array in state.items()}
+        return from_canonical(canonical, naming, self.config.shortcut_type)
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]], strict: bool = True) -> LoadResult:
+        """Copy arrays into the model, under any naming that :mod:`npresnet.checkpoint` knows.
+
+        Parameters
+        ----------
+        state : mapping of name to array
+            Converted to the model's dtype. ``num_batches_tracked`` may be missing.
+        strict : bool
+            Insist on every name, and on no other.
+
+        Raises
+        ------
+        ValueError
+            If names (with ``strict``) or shapes differ; nothing is changed then. The message lists the first
+            differences with expected and found shape.
+        """
+        from .checkpoint import CheckpointError, to_canonical
+        from .checkpoint.adapt import describe_differences
+
+        own = {name: (owner, attribute) for name, owner, attribute in self._named_arrays()}
+        expected = {name: np.shape(_data(getattr(owner, attribute))) for name, (owner, attribute) in own.items()}
+        found = dict(state)
+        if not found.keys() & own.keys():
+            canonical, _ = to_canonical(found)
+            found = {name.removeprefix(self._prefix): array for name, array in canonical.items()}
+        shapes = {name: np.shape(array) for name, array in found.items()}
+        missing = [name for name in expected if name not in found and not name.endswith(COUNTER)]
+        unexpected = [name for name in found if name not in expected]
+        if not strict:
+            shapes = {name: shape for name, shape in shapes.items() if name in expected}
+        compared = expected if strict else {name: expected[name] for name in shapes}
+        differences = describe_differences(compared, shapes)
+        if differences:
+            raise CheckpointError(
+                f"the weights do not fit this {type(self).__name__} ({_describe(self.config)}):\n  "
+                + "\n  ".join(differences)
+            )
+        for name, (owner, attribute) in own.items():
+            if name not in found:
+                continue
+            value = getattr(owner, attribute)
+            array = np.array(found[name], dtype=_data(value).dtype)
+            if isinstance(value, Parameter):
+                value.data, value.grad = array, None
+            else:
+                setattr(owner, attribute, array)
+        return LoadResult(missing, unexpected)
+
+    # ------------------------------------------------------------------------------------------------ load and save
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32, **overrides: Any) -> Self:
+        """Read a published or saved checkpoint, without PyTorch.
+
+        Parameters
+        ----------
+        path : path
+            ``.npz``, safetensors, PyTorch (``.pth``, ``.bin``, ``.th``), Keras ``.h5``, or a Transformers directory.
+        dtype : {float32, float64}
+        **overrides
+            Fields of the configuration that the weights alone do not tell, such as ``output_stride=8``;
+            ``num_channels`` adapts the first convolution.
+
+        Returns
+        -------
+        model
+            In evaluation mode, with the checkpoint's labels and preprocessing.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged, or holds another architecture than this class.
+        FileNotFoundError
+        """
+        from .checkpoint import read
+
+        return cls._from_checkpoint(read(path), dtype, overrides)
+
+    @classmethod
+    def _from_checkpoint(cls, checkpoint: Checkpoint, dtype: DTypeLike, overrides: Mapping[str, Any]) -> Self:
+        from .checkpoint.adapt import adapt_input_channels
+        from .checkpoint.architecture import default_preprocessing
+        from .image import ImageProcessor
+
+        config = checkpoint.config
+        if cls.architecture:  # the class insists on its own shape; the rest is the checkpoint's
+            fixed = preset(cls.architecture)
+            names = ("layer_type", "embedding_size", "hidden_sizes", "depths", "stem_type", "stem_width")
+            names += ("shortcut_type", "groups", "width_per_group")
+            config = config.replace(**{name: getattr(fixed, name) for name in names})
+        config = config.replace(**overrides)
+        model = cls(config, _initialize=False)
+
+        arrays = {}
+        for name, array in checkpoint.arrays.items():
+            if name.startswith(cls._prefix):  # a headless model leaves the classifier out
+                arrays[name.removeprefix(cls._prefix)] = array
+        if config.num_channels != checkpoint.config.num_channels:
+            first = next(name for name, _ in model.named_parameters())
+            arrays[first] = adapt_input_channels(arrays[first], config.num_channels)
+        model.astype(dtype).load_state_dict(arrays)
+        preprocessing = checkpoint.preprocessing or default_preprocessing(checkpoint.naming, checkpoint.config)
+        model.processor = ImageProcessor.from_dict(preprocessing).for_channels(config.num_channels)
+        return model.eval()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, configuration, labels and preprocessing, completely or not at all.
+
+        Parameters
+        ----------
+        path : path
+            ``*.npz`` or ``*.safetensors``; a name without a suffix is a directory that Transformers reads.
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        OSError
+            If the file cannot be written.
+        """
+        from .checkpoint import save_npz, save_safetensors, save_transformers
+
+        savers = {".npz": save_npz, ".safetensors": save_safetensors, "": save_transformers}
+        suffix = Path(path).suffix if not Path(path).is_dir() else ""
+        if suffix not in savers:
+            raise ValueError(f"cannot write {suffix!r} files; use .npz, .safetensors, or a directory without a suffix")
+        arrays = {self._prefix + name: array for name, array in self.state_dict().items()}
+        savers[suffix](path, arrays, self.config, self.processor.to_dict())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_describe(self.config)}, {self.num_parameters:,} parameters, {self.dtype})"
+
+
+def _data(value: Parameter | NDArray[Any]) -> NDArray[Any]:
+    return value.data if isinstance(value, Parameter) else value
+
+
+def _describe(config: ResNetConfig) -> str:
+    return f"{config.layer_type}, depths {config.depths}, widths {config.hidden_sizes}, {config.num_labels} labels"
