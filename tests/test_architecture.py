@@ -89,7 +89,7 @@ def configs(draw: st.DrawFn) -> ResNetConfig:
         stem_type=stem_type,
         stem_width=draw(st.integers(5, 40)) if stem_type.startswith("deep") else 32,
         groups=draw(st.sampled_from([1, 2, 32])) if bottleneck else 1,
-        width_per_group=draw(st.sampled_from([64, 128, 80, 4] if unit >= 64 else [64, 128])) if bottleneck else 64,
+        width_per_group=draw(st.sampled_from([64, 128, 80, 4] if unit >= 64 else [64, 128, 80])) if bottleneck else 64,
         shortcut_type=shortcut_type,
         downsample_in_first_stage=embedding == sizes[0] and shortcut_type != "zero_pad" and draw(st.booleans()),
         num_channels=draw(st.sampled_from([1, 3, 4])),

@@ -207,7 +207,8 @@ def test_no_arrays_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["layer1.0.se.fc1.weight", "layer1.0.conv1.weight_orig", "bn1.weight.x", "layer1.0.bn1.eps"]
+    "extra",
+    ["layer1.0.se.fc1.weight", "layer1.0.conv1.weight_orig", "bn1.weight.x", "layer1.0.bn1.eps", "layer1.00.bn1.bias"],
 )
 def test_further_arrays_are_refused_by_name(extra: str) -> None:
     raw = placeholders(golden_shapes("torchvision_resnet18")) | {extra: np.zeros(1)}

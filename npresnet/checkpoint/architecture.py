@@ -200,14 +200,12 @@ def _stages(shapes: Mapping[str, Shape]) -> dict[str, Any]:
 
 
 def _width_per_group(pairs: Iterable[tuple[int, int]]) -> int:
-    """The whole number w with ``int(planes * w / 64) == width`` for each (planes, width); 64 if it is one of them.
+    """The least whole number w with ``int(planes * w / 64) == width`` for each (planes, width).
 
     Without such a number the first pair decides, and the comparison of all shapes tells the rest.
     """
     bounds = [(math.ceil(64 * width / max(1, planes)), 64 * (width + 1) / max(1, planes)) for planes, width in pairs]
     low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
-    if low <= 64 < high:
-        return 64
     return low if low < high else bounds[0][0]
 
 
