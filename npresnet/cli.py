@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 COMMANDS = ("predict", "convert", "fetch", "summary")
 
@@ -95,7 +96,14 @@ def describe(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def _show_warning(message: Warning | str, *unused: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     print(f"npresnet: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

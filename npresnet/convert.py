@@ -108,7 +108,8 @@ def convert(
     force : bool
         Replace what exists.
     **overrides
-        Fields of :class:`~npresnet.config.ResNetConfig` to change, such as ``output_stride=8``.
+        Fields of :class:`~npresnet.config.ResNetConfig` to change, such as ``output_stride=8``; ``num_channels``
+        adapts the first convolution and the preprocessing.
 
     Raises
     ------
@@ -120,7 +121,7 @@ def convert(
         If the target exists and ``force`` is false.
     """
     from npresnet import checkpoint
-    from npresnet.checkpoint.adapt import describe_differences
+    from npresnet.checkpoint.adapt import adapt_input_channels, describe_differences
     from npresnet.checkpoint.architecture import default_preprocessing, expected_shapes
     from npresnet.image import ImageProcessor
 
@@ -129,16 +130,21 @@ def convert(
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
     found = checkpoint.read(source)
     config = (config or found.config).replace(**overrides)
-    shapes = {name: array.shape for name, array in found.arrays.items()}
-    differences = describe_differences(expected_shapes(config), shapes)
+    expected = expected_shapes(config)
+    arrays = dict(found.arrays)
+    if config.num_channels != found.config.num_channels:
+        first = next(iter(expected))
+        arrays[first] = adapt_input_channels(arrays[first], config.num_channels)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    differences = describe_differences(expected, shapes)
     if differences:
         raise checkpoint.CheckpointError(
             f"{source}: the arrays do not fit the configuration: " + "; ".join(differences)
         )
     processor = ImageProcessor.from_dict(
         preprocessing or found.preprocessing or default_preprocessing(found.naming, config)
-    )
-    arrays = {name: _cast(name, array, dtype) for name, array in found.arrays.items()}
+    ).for_channels(config.num_channels)
+    arrays = {name: _cast(name, array, dtype) for name, array in arrays.items()}
     save = {
         "npz": checkpoint.save_npz,
         "safetensors": checkpoint.save_safetensors,

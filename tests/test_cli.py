@@ -126,7 +126,7 @@ def test_fetch_prints_the_path(capsys: pytest.CaptureFixture[str], monkeypatch: 
         seen.extend([name, output, options])
         return Path("w/r50.npz")
 
-    monkeypatch.setattr(sys.modules["npresnet.fetch"], "fetch", fake)
+    monkeypatch.setattr("npresnet.fetching.fetch", fake)
     assert run(capsys, "fetch", "resnet50", "-o", "w/r50.npz", "--force") == (0, "w/r50.npz\n", "")
     assert seen == ["resnet50", "w/r50.npz", {"keep": False, "force": True, "progress": True}]
     _, _, err = run(capsys, "fetch", "resnet34.a1")

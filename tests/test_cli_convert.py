@@ -126,3 +126,11 @@ def test_convert_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 1
     assert "gone.pth" in err
     assert list(Path().iterdir()) == []
+
+
+def test_convert_to_grey_pictures(capsys: pytest.CaptureFixture[str], weights: str) -> None:
+    assert run(capsys, "convert", weights, "grey.npz", "--set", "num_channels=1")[0] == 0
+    before, after = checkpoint.read(weights), checkpoint.read("grey.npz")
+    name = "resnet.embedder.embedder.convolution.weight"
+    np.testing.assert_array_equal(after.arrays[name][:, 0], before.arrays[name].sum(axis=1))
+    assert ImageProcessor.from_dict(after.preprocessing or {}).num_channels == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from loopback import Loopback, Step, serve
 from npresnet import checkpoint, config, download, manifest
 from npresnet.checkpoint.errors import CheckpointError
 from npresnet.download import DownloadError
-from npresnet.fetch import fetch, mirrored
+from npresnet.fetching import fetch, mirrored
 from npresnet.image import ImageProcessor
 from npresnet.labels import imagenet_labels
 from npresnet.manifest import PublishedWeights
@@ -157,6 +159,12 @@ def test_a_missing_file_names_its_address(server: Loopback) -> None:
     server.files.clear()
     with pytest.raises(DownloadError, match=f"{server.url}/models/tiny-1234.safetensors: there is no such file"):
         fetch("tiny")
+
+
+def test_the_package_has_the_function() -> None:
+    code = "import npresnet, npresnet.cli; from npresnet import fetch; print(npresnet.fetch is fetch, fetch.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True fetch\n"
 
 
 def test_the_mirror_replaces_the_host_only(monkeypatch: pytest.MonkeyPatch) -> None:

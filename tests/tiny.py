@@ -20,11 +20,14 @@ LABELS = {0: "cat", 1: "dog", 2: 'résumé, "quoted"'}
 def arrays(**changes: Any) -> dict[str, np.ndarray]:
     """Random arrays under canonical names; variances are positive."""
     rng = np.random.default_rng(3)
-    shapes = expected_shapes(ResNetConfig(**{**FIELDS, **changes}))
-    return {
-        name: np.array(5) if name.endswith("tracked") else rng.random(shape).astype(np.float32)
-        for name, shape in shapes.items()
-    }
+    values: dict[str, np.ndarray] = {}
+    for name, shape in expected_shapes(ResNetConfig(**{**FIELDS, **changes})).items():
+        if name.endswith("tracked"):
+            values[name] = np.array(5)
+        else:
+            low = 0.5 if name.endswith("var") else -0.5
+            values[name] = rng.uniform(low, low + 1, shape).astype(np.float32)
+    return values
 
 
 def save(path: str) -> str:

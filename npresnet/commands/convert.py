@@ -18,8 +18,9 @@ examples:
   npresnet convert r50.npz r50-hf/                              a directory that Transformers reads
   npresnet convert r50.npz dense.npz --set output_stride=8      change the configuration
 
---set takes fields of the configuration; the value is JSON or a plain word. A PyTorch file says nothing about
-preprocessing: without --preprocessing it gets the usual one of the framework that named its arrays.
+--set takes fields of the configuration; the value is JSON or a plain word.
+A PyTorch file says nothing about preprocessing: without --preprocessing it gets the usual one
+of the framework that named its arrays.
 """
 
 
@@ -28,8 +29,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="convert a checkpoint, without PyTorch",
-        description="Convert a checkpoint (.npz, .safetensors, .pth, .bin, .th, .h5, or a directory of Transformers) "
-        "to .npz, .safetensors or a directory in the layout of Transformers.",
+        description="Convert a checkpoint (.npz, .safetensors, .pth, .bin, .th, .h5, or a directory of\n"
+        "Transformers) to .npz, .safetensors or a directory in the layout of Transformers.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -13,8 +13,8 @@ examples:
   npresnet fetch resnet50.v1 -o weights/r50.npz     torchvision's first weights
   npresnet fetch microsoft/resnet-50 -o r50/        a directory that Transformers reads
 
-An interrupted download is continued when the command is run again. NPRESNET_MIRROR=URL fetches from another server with
-the same paths; https_proxy and no_proxy are honoured.
+An interrupted download is continued when the command is run again.
+NPRESNET_MIRROR=URL fetches from another server with the same paths; https_proxy is honoured.
 """
 
 
@@ -23,8 +23,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "fetch",
         help="download official weights, verify and convert them",
-        description="Download official weights, verify their SHA-256 and convert them; labels and preprocessing "
-        "become part of the file.",
+        description="Download official weights, verify their SHA-256 and convert them; labels and\n"
+        "preprocessing become part of the file.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         print_list()
         return 0
-    from npresnet.fetch import fetch
+    from npresnet.fetching import fetch
     from npresnet.manifest import find
 
     entry = find(args.name)

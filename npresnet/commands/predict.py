@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from npresnet.commands import positive
+
 if TYPE_CHECKING:
     from npresnet.resnet import Prediction, ResNetForImageClassification
 
@@ -52,14 +54,6 @@ def add_parser(subparsers: Any) -> None:
     form.add_argument("--json", action="store_true", help="print one JSON document")
     form.add_argument("--csv", metavar="FILE", help="write file,rank,index,label,score to FILE")
     parser.set_defaults(run=run)
-
-
-def positive(text: str) -> int:
-    """The type of an argument that is at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, found {value}")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,17 +116,19 @@ def predict_files(
     while batch := list(islice(remaining, batch_size)):
         images = [sys.stdin.buffer.read() if file == "-" else file for file in batch]
         try:
-            results = model.predict(images, top_k=top_k, batch_size=batch_size)
-            yield from map(Outcome, batch, results, [None] * len(batch))
+            results: Any = model.predict(images, top_k=top_k, batch_size=batch_size)
         except (ImageError, OSError):  # one picture spoils a batch, so take them one by one
             yield from (_predict_one(model, *pair, top_k) for pair in zip(batch, images, strict=True))
+        else:
+            yield from (Outcome(*pair, None) for pair in zip(batch, results, strict=True))
 
 
 def _predict_one(model: ResNetForImageClassification, file: str, image: str | bytes, top_k: int) -> Outcome:
     from npresnet.image import ImageError
 
     try:
-        return Outcome(file, model.predict([image], top_k=top_k)[0], None)
+        predictions: Any = model.predict(image, top_k=top_k)
+        return Outcome(file, predictions, None)
     except (ImageError, OSError) as error:
         return Outcome(file, (), f"stdin: {error}" if file == "-" else str(error))
 
@@ -143,9 +139,10 @@ def with_progress(outcomes: Iterator[Outcome], total: int, quiet: bool) -> Itera
         yield from outcomes
         return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    yield from track(outcomes, "classifying", total=total, console=Console(stderr=True), transient=True)
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        yield from bar.track(outcomes, total=total, description="classifying")
 
 
 def write_text(outcome: Outcome) -> None:

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from npresnet.commands import positive
+
 if TYPE_CHECKING:
     from npresnet.resnet import ResNetForImageClassification
 
@@ -30,16 +32,17 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="NAME_OR_FILE", help="an architecture such as resnet50, or a checkpoint")
-    parser.add_argument("--input-size", type=int, default=None, metavar="N", help="side of the image in pixels")
-    parser.add_argument("--depth", type=int, default=None, metavar="N", help="levels of layers to show")
+    parser.add_argument(
+        "--input-size", type=positive, metavar="N", help="side of the image in pixels (default: as the weights want it)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     model = build(args.model)
-    side = args.input_size or (32 if model.config.stem_type == "cifar" else 224)
-    print(model.summary(input_size=(model.config.num_channels, side, side)))
+    size = None if args.input_size is None else (model.config.num_channels, args.input_size, args.input_size)
+    print(model.summary(input_size=size))
     return 0
 
 
@@ -59,4 +62,4 @@ def build(name: str) -> ResNetForImageClassification:
         config = MANIFEST[name].config if name in MANIFEST else preset(name)
     except ValueError as error:
         raise ValueError(f"there is no file {name!r}, and {error}") from None
-    return ResNetForImageClassification(config, seed=0)
+    return ResNetForImageClassification(config, _initialize=False)  # shapes are all that matters
