@@ -270,7 +270,7 @@ class ResNetEncoder(Module):
         for index, (width, depth) in enumerate(zip(config.hidden_sizes, config.depths, strict=True)):
             stride = 2 if index > 0 or config.downsample_in_first_stage else 1
             before = dilation
-            if reduction * stride > config.output_stride:
+            if config.output_stride < 32 and reduction * stride > config.output_stride:
                 dilation, stride = dilation * stride, 1
             reduction *= stride
             done = sum(config.depths[:index])

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 COUNTER = ".num_batches_tracked"
+SHAPE_FIELDS = (
+    "layer_type", "embedding_size", "hidden_sizes", "depths", "stem_type", "stem_width", "shortcut_type", "groups",
+    "width_per_group",
+)  # fmt: skip
 
 
 class LoadResult(NamedTuple):
@@ -302,9 +306,7 @@ class ResNetPreTrainedModel(Module):
         config = checkpoint.config
         if cls.architecture:  # the class insists on its own shape; the rest is the checkpoint's
             fixed = preset(cls.architecture)
-            names = ("layer_type", "embedding_size", "hidden_sizes", "depths", "stem_type", "stem_width")
-            names += ("shortcut_type", "groups", "width_per_group")
-            config = config.replace(**{name: getattr(fixed, name) for name in names})
+            config = config.replace(**{name: getattr(fixed, name) for name in SHAPE_FIELDS})
         config = config.replace(**overrides)
         model = cls(config, _initialize=False)
 

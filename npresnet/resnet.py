@@ -304,7 +304,7 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         if top_k < 1 or batch_size < 1:
             raise ValueError(f"top_k and batch_size must be at least 1, found {top_k} and {batch_size}")
         several = isinstance(images, (list, tuple))
-        sources: Sequence[Any] = images if several else [images]  # type: ignore[assignment, list-item]
+        sources: Sequence[Any] = images if several else [images]  # type: ignore[assignment]
         training = self.training
         if training:
             self.eval()
@@ -360,7 +360,8 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         reduction = 1 if config.stem_type == "cifar" else 4
         for index, width in enumerate(config.hidden_sizes):
             stride = 2 if index > 0 or config.downsample_in_first_stage else 1
-            reduction *= 1 if reduction * stride > config.output_stride else stride
+            dilated = config.output_stride < 32 and reduction * stride > config.output_stride
+            reduction *= 1 if dilated else stride
             info.append({"num_chs": width, "reduction": reduction, "module": f"resnet.encoder.stages.{index}"})
         return info
 
