@@ -7,6 +7,7 @@ the same for every number of threads.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import os
@@ -67,7 +68,9 @@ def for_each(task: Callable[[int], None], count: int) -> None:
             _local.inside = False
 
     with _single_threaded_blas():
-        futures = [_pool().submit(work) for _ in range(helpers)]
+        pool = _pool()
+        pool.keep_off_this_core()
+        futures = [pool.submit(work) for _ in range(helpers)]
         try:
             work()
         finally:
@@ -83,9 +86,39 @@ def blocks(size: int, pieces: int) -> list[slice]:
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 
+class _Pool(ThreadPoolExecutor):
+    """Worker threads that stay off the caller's core.
+
+    Left alone, Linux often wakes a worker on the core of the thread that woke it, where the two take turns for some
+    milliseconds, longer than most of our loops last, until the scheduler moves one of them.
+    """
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, "npresnet", initializer=lambda: self._started.append(threading.get_native_id()))
+        self._started: list[int] = []  # native thread ids
+        self._placed: dict[int, int] = {}  # thread id -> the core it is kept off
+        self._cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        can_place = len(self._cores) > 1  # so this is Linux; other systems are left to their own devices
+        self._current_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if can_place else None
+
+    def keep_off_this_core(self) -> None:
+        """Let no worker run on the core of the calling thread. Where the system has no such notion, do nothing."""
+        if self._current_core is None:
+            return
+        core = self._current_core()
+        for thread in self._started:
+            if self._placed.get(thread) != core:
+                self._placed[thread] = core
+                try:
+                    os.sched_setaffinity(thread, (self._cores - {core}) or self._cores)
+                except OSError:  # the cores of this process were changed from outside: leave it to the system
+                    self._current_core = None
+                    return
+
+
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, num_threads() - 1), thread_name_prefix="npresnet")
+def _pool() -> _Pool:
+    return _Pool(max(1, num_threads() - 1))
 
 
 if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads
