@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from . import ops
 from .config import ResNetConfig
 from .kernels import backend
 from .nn import (
@@ -86,7 +85,11 @@ class ResNetShortCut(Module):
 
 
 class ResidualLayer(Module):
-    """``activation(F(x) + shortcut(x))``: what both kinds of residual layer have in common."""
+    """``activation(F(x) + shortcut(x))``: what both kinds of residual layer have in common.
+
+    NOTE: ``config.hidden_act`` is the activation of the stem and of the sum. Between the convolutions of F it is
+    always ReLU, as in Transformers.
+    """
 
     layer: Sequential
     shortcut: Module
@@ -127,14 +130,13 @@ class ResNetBasicLayer(ResidualLayer):
     ) -> None:
         super().__init__()
         first, second = dilations
-        act = config.activation
         self.shortcut = make_shortcut(config, in_channels, out_channels, stride, second)
         self.layer = Sequential(
-            ResNetConvLayer(config, in_channels, out_channels, 3, stride, act, first),
-            ResNetConvLayer(config, out_channels, out_channels, 3, 1, None, second),
+            ResNetConvLayer(config, in_channels, out_channels, 3, stride, dilation=first),
+            ResNetConvLayer(config, out_channels, out_channels, 3, 1, None, dilation=second),
         )
         self.drop_path = Dropout(drop_rate, rng or np.random.default_rng(), whole_samples=True)
-        self.activation = Activation(act)
+        self.activation = Activation(config.activation)
 
 
 class ResNetBottleNeckLayer(ResidualLayer):
@@ -156,16 +158,16 @@ class ResNetBottleNeckLayer(ResidualLayer):
     ) -> None:
         super().__init__()
         first, second = dilations
-        act, width = config.activation, config.bottleneck_width(out_channels)
+        width = config.bottleneck_width(out_channels)
         stride_1x1, stride_3x3 = (stride, 1) if config.downsample_in_bottleneck else (1, stride)
         self.shortcut = make_shortcut(config, in_channels, out_channels, stride, second)
         self.layer = Sequential(
-            ResNetConvLayer(config, in_channels, width, 1, stride_1x1, act),
-            ResNetConvLayer(config, width, width, 3, stride_3x3, act, first, config.groups),
+            ResNetConvLayer(config, in_channels, width, 1, stride_1x1),
+            ResNetConvLayer(config, width, width, 3, stride_3x3, dilation=first, groups=config.groups),
             ResNetConvLayer(config, width, out_channels, 1, 1, None),
         )
         self.drop_path = Dropout(drop_rate, rng or np.random.default_rng(), whole_samples=True)
-        self.activation = Activation(act)
+        self.activation = Activation(config.activation)
 
 
 def make_shortcut(config: ResNetConfig, in_channels: int, out_channels: int, stride: int, dilation: int = 1) -> Module:
@@ -321,10 +323,3 @@ class ResNetEncoder(Module):
         for stage in self.stages[:needed_from]:
             stage.drop_caches()
         return np.empty(0) if total is None else total
-
-
-def cross_check_gradient(dy: Array, like: Array, name: str) -> Array:
-    """Raise unless an upstream gradient has the shape of what it is the gradient of."""
-    dy = np.asarray(dy, like.dtype)
-    ops._check.shape(dy, like.shape, name)
-    return dy

@@ -57,7 +57,8 @@ class ResNetConfig:
     layer_type : {"bottleneck", "basic"}
         Bottleneck (1x1, 3x3, 1x1) or basic (3x3, 3x3) residual layers.
     hidden_act : str
-        One of :data:`ACTIVATION_NAMES`, or an alias that Transformers knows.
+        Of the stem and behind each residual sum (between the convolutions of a residual layer it is ReLU): one of
+        :data:`ACTIVATION_NAMES`, or an alias that Transformers knows.
     downsample_in_first_stage : bool
         Give the first stage stride 2.
     downsample_in_bottleneck : bool
