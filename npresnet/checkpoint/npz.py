@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import math
+import re
 
 import numpy as np
 
 from .archive import ZipRecords
 from .errors import CheckpointError
+from .limits import MAX_DIMENSIONS
 from .mapped import take, unpack
 from .metadata import KEY, RawCheckpoint, decode
 
 NPY_START = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # bytes, the limit that NumPy applies only after reading the header
+_HEADER = re.compile(  # NumPy evaluates it as a Python literal; plain arrays need only this
+    r"\{'descr': '(?P<dtype>[<>|=]?[a-zA-Z][0-9]{0,8})', 'fortran_order': (?P<fortran>True|False), "
+    r"'shape': \((?P<shape>(?:[0-9]{1,18}, ?)*(?:[0-9]{1,18})?)\),? *\}\s*"
+)
 
 
 def is_npz(archive: ZipRecords) -> bool:
@@ -55,11 +61,20 @@ def _read_npy(name: str, content: memoryview) -> np.ndarray:
     (length,) = unpack("<H" if major == 1 else "<I", content, 8, name)
     if length > _MAX_HEADER:
         raise CheckpointError(f"record {name!r} has a header of {length:,} bytes; at most {_MAX_HEADER:,} are read")
-    header = io.BytesIO(take(content, 8, length_size + length, name))
-    parse = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = parse(header, max_header_size=_MAX_HEADER)
+    header = bytes(take(content, 8 + length_size, length, name)).decode("latin-1")
+    match = _HEADER.fullmatch(header)
+    if match is None or match["shape"].count(",") > MAX_DIMENSIONS:
+        raise CheckpointError(f"record {name!r} is not a plain array; its header starts {header[:60]!r}")
+    dtype = np.dtype(match["dtype"])
     if dtype.hasobject:
         raise CheckpointError(f"array {name!r} holds pickled Python objects, which are never read; save plain arrays")
-    flat = np.frombuffer(content, dtype, offset=8 + length_size + length)
-    array = flat.reshape(shape, order="F" if fortran_order else "C")
+    shape = tuple(int(size) for size in re.findall("[0-9]+", match["shape"]))
+    start = 8 + length_size + length
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) - start != expected:
+        raise CheckpointError(
+            f"array {name!r} of shape {shape} needs {expected:,} bytes, its record holds {len(content) - start:,}"
+        )
+    flat = np.frombuffer(content, dtype, offset=start) if expected else np.zeros(math.prod(shape), dtype)
+    array = flat.reshape(shape, order="F" if match["fortran"] == "True" else "C")
     return np.require(array, dtype.newbyteorder("="), ["C", "A"])
