@@ -10,9 +10,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from .config_fields import (
+    FOREIGN_KEYS,
+    GENERATION_KEYS,
+    check_integer,
+    check_integers,
+    check_names,
+    check_number,
+    resolve_labels,
+    resolve_out_stages,
+)
 
 ACTIVATION_ALIASES = {"swish": "silu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "linear": "identity"}
 ACTIVATION_NAMES = (
@@ -30,14 +41,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "problem_type": (None, "regression", "single_label_classification", "multi_label_classification"),
     "hidden_act": ACTIVATION_NAMES + tuple(ACTIVATION_ALIASES),
 }
-
-# Entries of a Transformers config.json that do not describe the network.
-FOREIGN_KEYS = frozenset({
-    "model_type", "architectures", "transformers_version", "torch_dtype", "dtype", "stage_names", "_name_or_path",
-    "name_or_path", "_attn_implementation", "attn_implementation", "use_cache", "torchscript", "pruned_heads",
-    "finetuning_task", "task_specific_params", "output_attentions", "use_bfloat16", "chunk_size_feed_forward",
-    "is_encoder_decoder", "is_decoder", "tie_word_embeddings", "_commit_hash",
-})  # fmt: skip
+FLAGS = (
+    "downsample_in_first_stage", "downsample_in_bottleneck", "output_hidden_states", "return_dict", "zero_init_last",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,16 +150,15 @@ class ResNetConfig:
     batch_norm_momentum: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("hidden_sizes", "depths"):
-            value = getattr(self, name)
-            if not isinstance(value, Iterable) or isinstance(value, str):
-                raise ValueError(f"{name} must be a sequence of integers, one for each stage, found {value!r}")
-            self._set(name, tuple(value))
         self._check_choices()
         self._check_numbers()
         self._check_combinations()
-        self._resolve_labels()
-        self._resolve_out_stages()
+        labels = resolve_labels(self.num_labels, self.id2label, self.label2id)
+        for name, value in zip(("num_labels", "id2label", "label2id"), labels, strict=True):
+            self._set(name, value)
+        stages = resolve_out_stages(self.out_features, self.out_indices, self.stage_names)
+        for name, value in zip(("out_features", "out_indices"), stages, strict=True):
+            self._set(name, value)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the dataclass is frozen; only __post_init__ resolves fields
@@ -164,21 +169,22 @@ class ResNetConfig:
             if isinstance(value, bool) or value not in choices:
                 options = ", ".join(map(repr, choices))
                 raise ValueError(f"{name}={value!r} is not known; choose one of {options}")
+        for name in FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, found {getattr(self, name)!r}")
 
     def _check_numbers(self) -> None:
+        for name in ("num_channels", "embedding_size", "stem_width", "groups", "width_per_group"):
+            self._set(name, check_integer(name, getattr(self, name), 1))
+        for name in ("hidden_sizes", "depths"):
+            self._set(name, check_integers(name, getattr(self, name), "one for each stage", 1))
         if len(self.depths) != len(self.hidden_sizes) or not self.depths:
             raise ValueError(
                 f"depths and hidden_sizes must name the same stages, found {len(self.depths)} depths "
                 f"{self.depths} and {len(self.hidden_sizes)} hidden sizes {self.hidden_sizes}"
             )
-        sizes: dict[str, Iterable[Any]] = {
-            name: (getattr(self, name),)
-            for name in ("num_channels", "embedding_size", "stem_width", "groups", "width_per_group")
-        }
-        for name, values in {**sizes, "hidden_sizes": self.hidden_sizes, "depths": self.depths}.items():
-            for value in values:
-                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                    raise ValueError(f"{name} must hold positive integers, found {value!r}")
+        for name in ("drop_path_rate", "dropout", "batch_norm_eps", "batch_norm_momentum"):
+            self._set(name, check_number(name, getattr(self, name)))
         for name in ("drop_path_rate", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is a probability in [0, 1), found {getattr(self, name)!r}")
@@ -214,59 +220,6 @@ class ResNetConfig:
                         "use shortcut_type='projection'"
                     )
 
-    def _resolve_labels(self) -> None:
-        labels, count = self.id2label, self.num_labels
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
-            raise ValueError(f"num_labels must be a non-negative integer, found {count!r}")
-        if labels is None:
-            count = 2 if count is None else count
-            labels = {i: f"LABEL_{i}" for i in range(count)}
-            if self.label2id is not None and len(self.label2id) == count:
-                labels = {int(i): name for name, i in self.label2id.items()}
-        labels = {int(i): str(name) for i, name in labels.items()}  # JSON turns integer keys into strings
-        count = len(labels) if count is None else count
-        if sorted(labels) != list(range(count)):
-            raise ValueError(
-                f"id2label must name the classes 0 to num_labels - 1: num_labels={count}, found {len(labels)} entries "
-                f"with keys {sorted(labels)[:5]}...; drop one of the two, or make them agree"
-            )
-        label2id = {name: i for i, name in labels.items()}  # ImageNet names "crane" and "maillot" twice
-        if self.label2id is not None:
-            given = {str(name): int(i) for name, i in self.label2id.items()}
-            if given.keys() != label2id.keys() or any(labels.get(i) != name for name, i in given.items()):
-                raise ValueError("label2id contradicts id2label; drop one of the two")
-            label2id = given
-        self._set("num_labels", count)
-        self._set("id2label", dict(sorted(labels.items())))
-        self._set("label2id", label2id)
-
-    def _resolve_out_stages(self) -> None:
-        names = self.stage_names
-        features, indices = self.out_features, self.out_indices
-        if features is not None:
-            if isinstance(features, str):
-                raise ValueError(f"out_features must be a list of stage names, found the string {features!r}")
-            features = tuple(features)
-            unknown = [f for f in features if f not in names]
-            if unknown:
-                raise ValueError(f"out_features has unknown stages {unknown}; the stages are {list(names)}")
-            _check_in_order("out_features", features, [names.index(f) for f in features])
-        if indices is not None:
-            if isinstance(indices, int):
-                raise ValueError(f"out_indices must be a list of integers, found {indices!r}")
-            indices = tuple(indices)
-            if any(not -len(names) <= i < len(names) for i in indices):
-                raise ValueError(f"out_indices {indices} must lie in [{-len(names)}, {len(names)}): {list(names)}")
-            _check_in_order("out_indices", indices, [i % len(names) for i in indices])
-        if features is None:
-            features = tuple(names[i] for i in indices) if indices is not None else (names[-1],)
-        if indices is None:
-            indices = tuple(names.index(f) for f in features)
-        elif tuple(names[i] for i in indices) != features:
-            raise ValueError(f"out_features {features} and out_indices {indices} name different stages of {names}")
-        self._set("out_features", features)
-        self._set("out_indices", indices)
-
     @property
     def stage_names(self) -> tuple[str, ...]:
         """``("stem", "stage1", ...)``, the names of :class:`~npresnet.ResNetBackbone`'s feature maps."""
@@ -288,7 +241,7 @@ class ResNetConfig:
 
     def replace(self, **changes: Any) -> ResNetConfig:
         """Return a copy with some fields changed; labels and output stages follow what they derive from."""
-        _check_names(changes)
+        check_names(changes, _FIELD_NAMES)
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         labels = {"num_labels", "id2label", "label2id"}
         if changes.get("num_labels", self.num_labels) != self.num_labels or changes.keys() & (labels - {"num_labels"}):
@@ -310,10 +263,10 @@ class ResNetConfig:
         model_type = values.get("model_type", "resnet")
         if model_type != "resnet":
             raise ValueError(f"this configuration describes a {model_type!r} model, expected model_type 'resnet'")
-        own = {k: v for k, v in values.items() if k not in FOREIGN_KEYS}
-        _check_names(own)
-        if own.get("id2label") is not None and own.get("num_labels") is None:
-            own.pop("num_labels", None)
+        own = {k: v for k, v in values.items() if k not in FOREIGN_KEYS and k not in GENERATION_KEYS}
+        check_names(own, _FIELD_NAMES)
+        if own.get("layer_type") == "basic":
+            own.pop("downsample_in_bottleneck", None)  # Transformers ignores it there
         return cls(**own)
 
     def to_dict(self) -> dict[str, Any]:
@@ -335,21 +288,6 @@ class ResNetConfig:
 _FIELD_NAMES = [f.name for f in dataclasses.fields(ResNetConfig)]
 EXTRA_FIELDS = frozenset(_FIELD_NAMES[_FIELD_NAMES.index("stem_type") :])
 """Fields that Transformers' ResNetConfig does not have."""
-
-
-def _check_in_order(name: str, values: tuple[Any, ...], positions: list[int]) -> None:
-    if len(set(positions)) != len(positions):
-        raise ValueError(f"{name} {values} has duplicates")
-    if positions != sorted(positions):
-        raise ValueError(f"{name} {values} must be in the order of the stages")
-
-
-def _check_names(values: Mapping[str, Any]) -> None:
-    for name in values:
-        if name not in _FIELD_NAMES:
-            near = difflib.get_close_matches(name, _FIELD_NAMES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known fields are {', '.join(_FIELD_NAMES)}"
-            raise ValueError(f"unknown configuration field {name!r}{hint}")
 
 
 def _presets() -> dict[str, dict[str, Any]]:
@@ -404,5 +342,5 @@ def preset(name: str, **changes: Any) -> ResNetConfig:
     values = dict(PRESETS[key])
     if changes.keys() & {"id2label", "label2id"}:
         values.pop("num_labels")
-    _check_names(changes)
+    check_names(changes, _FIELD_NAMES)
     return ResNetConfig(**{**values, **changes})
