@@ -69,6 +69,8 @@ class ResNetPreTrainedModel(Module):
         super().__init__()
         if config is None:
             config = preset(self.architecture, **fields) if self.architecture else ResNetConfig(**fields)
+        elif not isinstance(config, ResNetConfig):
+            raise TypeError(f"config must be a ResNetConfig, found {config!r}; fields go by name, as num_labels=10")
         elif fields:
             config = config.replace(**fields)
         self.config = config
@@ -112,8 +114,19 @@ class ResNetPreTrainedModel(Module):
 
     @property
     def processor(self) -> ImageProcessor:
-        """The preprocessing of the checkpoint; Transformers' or CIFAR's default for a new model."""
+        """The preprocessing of the checkpoint; Transformers' or CIFAR's default for a new model.
+
+        Raises
+        ------
+        ValueError
+            If the model takes something else than colour or grey pictures.
+        """
         if self._processor is None:
+            if not self._takes_pictures:
+                raise ValueError(
+                    f"pictures have 3 channels or 1, but this model takes num_channels={self.config.num_channels}; "
+                    "call it with pixel_values of your own making"
+                )
             from .image import ImageProcessor
 
             make = ImageProcessor.cifar if self.config.stem_type == "cifar" else ImageProcessor.transformers
@@ -123,6 +136,10 @@ class ResNetPreTrainedModel(Module):
     @processor.setter
     def processor(self, processor: ImageProcessor) -> None:
         self._processor = processor
+
+    @property
+    def _takes_pictures(self) -> bool:
+        return self.config.num_channels in (1, 3)
 
     def summary(self, input_size: tuple[int, int, int] | None = None) -> Summary:
         """Return a table of the layers: output shape, parameters and multiply-adds (MACs).
@@ -280,7 +297,7 @@ class ResNetPreTrainedModel(Module):
         dtype : {float32, float64}
         **overrides
             Fields of the configuration that the weights alone do not tell, such as ``output_stride=8``;
-            ``num_channels`` adapts the first convolution.
+            ``num_channels`` adapts the first convolution, ``num_labels=0`` leaves the classifier out.
 
         Returns
         -------
@@ -299,6 +316,7 @@ class ResNetPreTrainedModel(Module):
 
     @classmethod
     def _from_checkpoint(cls, checkpoint: Checkpoint, dtype: DTypeLike, overrides: Mapping[str, Any]) -> Self:
+        from .checkpoint import CheckpointError
         from .checkpoint.adapt import adapt_input_channels
         from .checkpoint.architecture import default_preprocessing
         from .image import ImageProcessor
@@ -308,16 +326,26 @@ class ResNetPreTrainedModel(Module):
             fixed = preset(cls.architecture)
             config = config.replace(**{name: getattr(fixed, name) for name in SHAPE_FIELDS})
         config = config.replace(**overrides)
+        labels = checkpoint.config.num_labels
+        if config.num_labels not in (0, labels) and not cls._prefix:
+            raise CheckpointError(
+                f"the checkpoint has {f'a classifier for {labels} labels' if labels else 'no classifier'}, which does "
+                f"not fit num_labels={config.num_labels}; load it without num_labels, then call "
+                f"reset_classifier({config.num_labels}) to start a new classifier"
+            )
         model = cls(config, _initialize=False)
 
-        arrays = {}
-        for name, array in checkpoint.arrays.items():
-            if name.startswith(cls._prefix):  # a headless model leaves the classifier out
-                arrays[name.removeprefix(cls._prefix)] = array
+        arrays = {
+            name.removeprefix(cls._prefix): array  # a headless model leaves the classifier out
+            for name, array in checkpoint.arrays.items()
+            if name.startswith(cls._prefix) and (config.num_labels or not name.startswith("classifier."))
+        }
         if config.num_channels != checkpoint.config.num_channels:
             first = next(name for name, _ in model.named_parameters())
             arrays[first] = adapt_input_channels(arrays[first], config.num_channels)
         model.astype(dtype).load_state_dict(arrays)
+        if not model._takes_pictures:
+            return model.eval()
         preprocessing = checkpoint.preprocessing or default_preprocessing(checkpoint.naming, checkpoint.config)
         model.processor = ImageProcessor.from_dict(preprocessing).for_channels(config.num_channels)
         return model.eval()
@@ -344,7 +372,8 @@ class ResNetPreTrainedModel(Module):
         if suffix not in savers:
             raise ValueError(f"cannot write {suffix!r} files; use .npz, .safetensors, or a directory without a suffix")
         arrays = {self._prefix + name: array for name, array in self.state_dict().items()}
-        savers[suffix](path, arrays, self.config, self.processor.to_dict())
+        preprocessing = self.processor.to_dict() if self._takes_pictures else None
+        savers[suffix](path, arrays, self.config, preprocessing)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_describe(self.config)}, {self.num_parameters:,} parameters, {self.dtype})"

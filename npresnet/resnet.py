@@ -50,6 +50,7 @@ class _FeatureExtractor(ResNetPreTrainedModel):
         Stages below the lowest one that learns are not run.
         """
         shapes = self._take()
+        gradients = {number: np.asarray(gradient, self.dtype) for number, gradient in gradients.items()}
         for number, gradient in gradients.items():
             if gradient.shape != shapes[number]:
                 name = self.config.stage_names[number]
