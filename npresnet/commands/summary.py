@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ EPILOG = """\
 examples:
   npresnet summary resnet50
   npresnet summary weights/r50.npz --input-size 288
+  npresnet summary resnet50 --depth 4               down to every operation
+  npresnet summary resnet50 --json > resnet50.json
 """
 
 
@@ -35,6 +38,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--input-size", type=positive, metavar="N", help="side of the image in pixels (default: as the weights want it)"
     )
+    parser.add_argument(
+        "--depth",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="1: stem, stages and head, 2: residual layers too (default), 3: their convolutions, 4: every operation",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: one object with the totals and the rows")
     parser.set_defaults(run=run)
 
 
@@ -42,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the summary."""
     model = build(args.model)
     size = None if args.input_size is None else (model.config.num_channels, args.input_size, args.input_size)
-    print(model.summary(input_size=size))
+    summary = model.summary(input_size=size).unfold(args.depth)
+    print(json.dumps(summary.to_dict(), indent=2) if args.json else summary)
     return 0
 
 
