@@ -106,7 +106,7 @@ def download(
                 time.sleep(wait)
             except KeyboardInterrupt:
                 if progress:
-                    print(f"\ninterrupted; {_kept(part)}", file=sys.stderr)
+                    print(f"\n{_kept(part)}", file=sys.stderr)
                 raise
     digest = part.hash.hexdigest()
     if sha256 is not None and not digest.startswith(sha256.lower()):

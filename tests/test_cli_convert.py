@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 import tiny
 from tiny import run
 
-from npresnet import checkpoint
+from npresnet import checkpoint, cli
 from npresnet.image import ImageProcessor
 
 
@@ -31,11 +35,37 @@ def test_convert_says_what_it_found(capsys: pytest.CaptureFixture[str], weights:
     assert out.startswith("weights.npz -> new/small.safetensors\n")
     for words in ("basic layers, depths (1, 1)", "transformers", "3 (cat, dog,", "shortest_edge", "MiB, float32"):
         assert words in out
+    learned = [a.size for name, a in tiny.arrays(num_labels=3).items() if not re.search("running|tracked", name)]
+    assert f" {sum(learned):,} parameters\n" in out
 
 
-@pytest.mark.parametrize("target", ["b.npz", "b.safetensors", "b", "b/"])
+def test_a_file_without_preprocessing_gets_that_of_its_framework(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("tv.npz", **checkpoint.from_canonical(tiny.arrays(num_labels=3), "torchvision"))
+    status, out, _ = run(capsys, "convert", "tv.npz", "b.npz")
+    assert status == 0
+    assert "  names          torchvision\n" in out
+    assert ImageProcessor.from_dict(checkpoint.read("b.npz").preprocessing or {}) == ImageProcessor.torchvision()
+
+
+def test_warnings_are_one_line(capsys: pytest.CaptureFixture[str], weights: str) -> None:
+    status, _, err = run(capsys, "convert", weights, "hf", "--set", "global_pool=max")
+    assert status == 0
+    assert err.startswith("npresnet: warning: Transformers' ResNet has no global_pool='max'")
+    assert err.count("\n") == 1
+
+
+def test_a_terminal_that_knows_no_accents(weights: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "npresnet", "convert", weights, "b.npz"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"cat, dog, r\xe9sum\xe9" in done.stdout
+
+
+@pytest.mark.parametrize("target", ["b.npz", "b.safetensors", "b", "b.v1/", "empty"])
 def test_convert_loses_nothing(capsys: pytest.CaptureFixture[str], weights: str, target: str) -> None:
 
+    Path("empty").mkdir()
     assert run(capsys, "convert", weights, target)[0] == 0
     before, after = checkpoint.read(weights), checkpoint.read(target)
     assert after.config == before.config

@@ -114,6 +114,8 @@ def test_csv(capsys: pytest.CaptureFixture[str], weights: str, photos: Path) -> 
     assert [row["rank"] for row in rows[:3]] == ["1", "2", "3"]
     assert {row["label"] for row in rows} == set(tiny.LABELS.values())
     assert not list(Path().glob(".labels*"))
+    Path("ordinary").touch()
+    assert Path("labels.csv").stat().st_mode == Path("ordinary").stat().st_mode
 
 
 def test_csv_is_not_touched_by_a_failure(capsys: pytest.CaptureFixture[str], photos: Path) -> None:

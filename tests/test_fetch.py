@@ -36,7 +36,7 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> PublishedWeights:
     monkeypatch.setitem(config.PRESETS, "tiny", {**tiny.FIELDS, "num_labels": 1000})
     content = torchvision_file(tiny.arrays(num_labels=1000))
     entry = dataclasses.replace(
-        manifest.MANIFEST["resnet18"],
+        manifest.MANIFEST["resnet50"],
         name="tiny",
         architecture="tiny",
         url="https://weights.invalid/models/tiny-1234.safetensors",
@@ -70,16 +70,20 @@ def test_the_result_holds_arrays_labels_and_preprocessing(server: Loopback) -> N
     assert found.naming == "transformers"
     assert list(found.config.id2label.values()) == list(imagenet_labels())
     assert found.config.depths == (1, 1)
-    assert ImageProcessor.from_dict(found.preprocessing or {}) == ImageProcessor.torchvision(256)
+    assert ImageProcessor.from_dict(found.preprocessing or {}) == ImageProcessor.torchvision(232)
     expected = tiny.arrays(num_labels=1000)
     assert found.arrays.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(found.arrays[name], array, err_msg=name)
 
 
-def test_the_default_output_is_in_the_current_directory(server: Loopback) -> None:
+def test_the_default_output_is_in_the_current_directory(
+    server: Loopback, entry: PublishedWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert fetch("tiny") == Path("tiny.npz")
-    assert names() == {"tiny.npz"}
+    monkeypatch.setitem(manifest._BY_ALIAS, "big/tiny", dataclasses.replace(entry, name="big/tiny"))
+    assert fetch("big/tiny") == Path("big-tiny.npz")
+    assert names() == {"tiny.npz", "big-tiny.npz"}
 
 
 @pytest.mark.parametrize("output", ["tiny.safetensors", "tiny-hf"])

@@ -111,7 +111,6 @@ def predict_files(
     """Classify files batch by batch, so that memory does not grow with their number."""
     from npresnet.image import ImageError
 
-    top_k = min(top_k, model.config.num_labels)
     remaining = iter(files)
     while batch := list(islice(remaining, batch_size)):
         images = [sys.stdin.buffer.read() if file == "-" else file for file in batch]
