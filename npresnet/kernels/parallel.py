@@ -80,6 +80,11 @@ def for_each(task: Callable[[int], None], count: int) -> None:
                 raise error
 
 
+def pieces(elements: int) -> int:
+    """Into how many pieces a simple loop over so many array elements is worth cutting; it depends on nothing else."""
+    return max(1, min(16, elements >> 16))
+
+
 def blocks(size: int, pieces: int) -> list[slice]:
     """Cut ``range(size)`` into at most ``pieces`` slices of nearly equal length."""
     step = -(-size // max(1, min(pieces, size)))

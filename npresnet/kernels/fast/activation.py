@@ -19,9 +19,6 @@ from .compiler import ufunc
 Array = NDArray[np.floating]
 Scalar = Callable[..., float]
 
-PIECES = 16
-SMALL = 1 << 14  # elements below which threads cost more than they bring
-
 SQRT_HALF = math.sqrt(0.5)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -33,11 +30,9 @@ def elementwise(scalar: Scalar, arguments: int) -> Callable[..., Array]:
     @functools.wraps(scalar)
     def on_arrays(*arrays: Array) -> Array:
         out = np.empty(arrays[0].shape, arrays[0].dtype)
-        if out.size < SMALL or not all(a.flags.c_contiguous for a in arrays):
-            return compiled()(*arrays, out)
         flat, flat_out = [a.reshape(-1) for a in arrays], out.reshape(-1)
-        pieces = parallel.blocks(out.size, PIECES)
-        parallel.for_each(lambda i: compiled()(*(a[pieces[i]] for a in flat), flat_out[pieces[i]]), len(pieces))
+        parts = parallel.blocks(out.size, parallel.pieces(out.size))
+        parallel.for_each(lambda i: compiled()(*(a[parts[i]] for a in flat), flat_out[parts[i]]), len(parts))
         return out
 
     return on_arrays

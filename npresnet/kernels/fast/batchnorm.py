@@ -10,28 +10,25 @@ from .compiler import jit
 
 Array = NDArray[np.floating]
 
-PIECES = 16  # enough for any number of cores to share them evenly
-SMALL = 1 << 14  # elements below which threads cost more than they bring
-
 
 def batchnorm_statistics(x: Array) -> tuple[Array, Array]:
     """See :func:`npresnet.kernels.reference.batchnorm_statistics`."""
     mean, var = np.empty((2, x.shape[1]), x.dtype)
-    _each_block(x, lambda a, b: _statistics(x, mean, var, a, b))
+    _each_block(x, lambda a, b: _statistics(_planes(x), mean, var, a, b))
     return mean, var
 
 
 def batchnorm_normalize(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array) -> Array:
     """See :func:`npresnet.kernels.reference.batchnorm_normalize`."""
     y = np.empty_like(x)
-    _each_block(x, lambda a, b: _normalize(x, y, mean, inv_std * weight, bias, a, b))
+    _each_block(x, lambda a, b: _normalize(_planes(x), _planes(y), mean, inv_std * weight, bias, a, b))
     return y
 
 
 def batchnorm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
     """See :func:`npresnet.kernels.reference.batchnorm_sums`."""
     dbias, dweight = np.empty((2, x.shape[1]), x.dtype)
-    _each_block(x, lambda a, b: _sums(dy, x, mean, inv_std, dbias, dweight, a, b))
+    _each_block(x, lambda a, b: _sums(_planes(dy), _planes(x), mean, inv_std, dbias, dweight, a, b))
     return dbias, dweight
 
 
@@ -45,71 +42,70 @@ def batchnorm_backward(
     scale = weight * inv_std
     slope = -scale * inv_std * dweight / m
     constant = -scale * dbias / m
-    _each_block(x, lambda a, b: _backward(dy, x, dx, mean, scale, slope, constant, a, b))
+    _each_block(x, lambda a, b: _backward(_planes(dy), _planes(x), _planes(dx), mean, scale, slope, constant, a, b))
     return dx
 
 
 def _each_block(x, task):  # type: ignore[no-untyped-def]
-    channels = parallel.blocks(x.shape[1], PIECES if x.size >= SMALL else 1)
+    channels = parallel.blocks(x.shape[1], parallel.pieces(x.size))
     parallel.for_each(lambda i: task(channels[i].start, channels[i].stop), len(channels))
+
+
+def _planes(x: Array) -> Array:
+    return x.reshape(*x.shape[:2], -1)  # (N, C, H * W): one long loop a channel
 
 
 @jit
 def _statistics(x, mean, var, first, last):  # type: ignore[no-untyped-def]
-    N, _, H, W = x.shape
+    N, _, size = x.shape
     for c in range(first, last):
         total = 0.0
         for n in range(N):
             plane = x[n, c]
-            for h in range(H):
-                for w in range(W):
-                    total += np.float64(plane[h, w])
-        centre = total / (N * H * W)
+            for i in range(size):
+                total += np.float64(plane[i])
+        centre = total / (N * size)
         total = 0.0
         for n in range(N):
             plane = x[n, c]
-            for h in range(H):
-                for w in range(W):
-                    total += (np.float64(plane[h, w]) - centre) ** 2
+            for i in range(size):
+                total += (np.float64(plane[i]) - centre) ** 2
         mean[c] = centre
-        var[c] = total / (N * H * W)
+        var[c] = total / (N * size)
 
 
 @jit
 def _normalize(x, y, mean, scale, bias, first, last):  # type: ignore[no-untyped-def]
-    N, _, H, W = x.shape
+    N, _, size = x.shape
     for n in range(N):
         for c in range(first, last):
             source, target = x[n, c], y[n, c]
             m, s, b = mean[c], scale[c], bias[c]
-            for h in range(H):
-                for w in range(W):
-                    target[h, w] = (source[h, w] - m) * s + b
+            for i in range(size):
+                target[i] = (source[i] - m) * s + b
 
 
 @jit
 def _sums(dy, x, mean, inv_std, dbias, dweight, first, last):  # type: ignore[no-untyped-def]
-    N, _, H, W = x.shape
+    N, _, size = x.shape
     for c in range(first, last):
         of_dy, of_dy_x = 0.0, 0.0
         m = mean[c]
         for n in range(N):
             upstream, source = dy[n, c], x[n, c]
-            for h in range(H):
-                for w in range(W):
-                    of_dy += np.float64(upstream[h, w])
-                    of_dy_x += np.float64(upstream[h, w] * (source[h, w] - m))
+            for i in range(size):
+                of_dy += np.float64(upstream[i])
+                of_dy_x += np.float64(upstream[i] * (source[i] - m))
         dbias[c] = of_dy
         dweight[c] = of_dy_x * inv_std[c]
 
 
 @jit
 def _backward(dy, x, dx, mean, scale, slope, constant, first, last):  # type: ignore[no-untyped-def]
-    N, _, H, W = x.shape
+    N, _, size = x.shape
     for n in range(N):
         for c in range(first, last):
             upstream, source, target = dy[n, c], x[n, c], dx[n, c]
             m, s, a, b = mean[c], scale[c], slope[c], constant[c]
-            for h in range(H):
-                for w in range(W):
-                    target[h, w] = upstream[h, w] * s + (source[h, w] - m) * a + b
+            for i in range(size):
+                target[i] = upstream[i] * s + (source[i] - m) * a + b

@@ -11,8 +11,6 @@ from .compiler import jit
 Array = NDArray[np.floating]
 Pair = tuple[int, int]
 
-PIECES = 16
-
 
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair
@@ -49,7 +47,7 @@ def avg_pool2d_backward(dy: Array, image: Pair, kernel: Pair, stride: Pair, padd
 
 
 def _each_block(x, task):  # type: ignore[no-untyped-def]
-    channels = parallel.blocks(x.shape[1], PIECES if x.size >= 1 << 14 else 1)
+    channels = parallel.blocks(x.shape[1], parallel.pieces(x.size))
     parallel.for_each(lambda i: task(channels[i].start, channels[i].stop), len(channels))
 
 
