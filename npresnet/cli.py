@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
+from npresnet import __version__
+
 COMMANDS = ("predict", "convert", "fetch", "summary")
 
 DESCRIPTION = "ResNet in pure Python: classify pictures, convert and fetch checkpoints, look inside a network."
@@ -78,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"npresnet {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"npresnet.commands.{name}").add_parser(subparsers)
@@ -105,15 +107,3 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     print(f"npresnet: warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *unused: object) -> None:
-        from importlib import metadata
-
-        try:
-            version = metadata.version("npresnet")
-        except metadata.PackageNotFoundError:
-            version = "(not installed)"
-        print(f"npresnet {version}")
-        parser.exit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -144,12 +145,17 @@ def test_fetch_of_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_summary_of_an_architecture_and_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = run(capsys, "summary", "resnet18")
+    for name, parameters in (("resnet18", "11,689,512"), ("microsoft/resnet-50", "25,557,032")):
+        status, out, _ = run(capsys, "summary", name)
+        assert status == 0
+        assert parameters in out
+    weights = tiny.save("weights.npz")
+    lines = [len(run(capsys, "summary", weights, "--depth", depth)[1].splitlines()) for depth in (1, 2, 3, 4)]
+    assert lines == sorted(set(lines))
+    status, out, _ = run(capsys, "summary", weights, "--input-size", 64)
     assert status == 0
-    assert "11,689,512" in out
-    status, out, _ = run(capsys, "summary", tiny.save("weights.npz"), "--input-size", 64)
-    assert status == 0
-    assert "resnet" in out
+    assert " 4 x 32 x 32 " in out  # behind the stem's convolution
+    assert " 4 x 32 x 32 " not in run(capsys, "summary", weights)[1]  # the weights want 32 x 32 pixels
 
 
 def test_summary_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,3 +165,11 @@ def test_summary_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean" in err
     status, _, err = run(capsys, "summary", "gone.npz")
     assert (status, err) == (1, "npresnet: gone.npz: No such file or directory\n")
+
+
+def test_summary_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "summary", "resnet18", "--json", "--depth", 1)
+    assert status == 0
+    document = json.loads(out)
+    assert document["params"] == 11_689_512
+    assert document["macs"] == pytest.approx(1.814e9, rel=1e-3)

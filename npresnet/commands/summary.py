@@ -19,7 +19,7 @@ CHECKPOINT_SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".bin", ".th", ".h
 EPILOG = """\
 examples:
   npresnet summary resnet50
-  npresnet summary weights/r50.npz --input-size 288
+  npresnet summary weights/r50.npz --input-size 288 --depth 3
   npresnet summary resnet50 --depth 4               down to every operation
   npresnet summary resnet50 --json > resnet50.json
 """
@@ -73,5 +73,5 @@ def build(name: str) -> ResNetForImageClassification:
     try:
         config = MANIFEST[name].config if name in MANIFEST else preset(name)
     except ValueError as error:
-        raise ValueError(f"there is no file {name!r}, and {error}") from None
+        raise ValueError(f"there is no file {name!r}; {error}") from None
     return ResNetForImageClassification(config, _initialize=False)  # shapes are all that matters
