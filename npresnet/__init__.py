@@ -39,7 +39,7 @@ from .zoo import (
 
 if TYPE_CHECKING:
     from .checkpoint import CheckpointError
-    from .fetch import fetch
+    from .fetching import fetch
     from .gradcheck import gradcheck
     from .image import ImageProcessor
     from .picture import ImageError
@@ -89,7 +89,7 @@ _LAZY = {
     "CheckpointError": "checkpoint",
     "ImageError": "picture",
     "ImageProcessor": "image",
-    "fetch": "fetch",
+    "fetch": "fetching",
     "gradcheck": "gradcheck",
 }
 
