@@ -154,7 +154,7 @@ class Summary:
     def _footer(self) -> list[str]:
         frozen = f" ({self.frozen:,} frozen)" if self.frozen else ""
         return [
-            f"{self.params:,} parameters{frozen}, {self.buffers:,} buffers, {self.nbytes / 1e6:,.1f} MB",
+            f"{self.params:,} parameters{frozen}, {self.buffers:,} buffers, {in_units(self.nbytes)}B",
             f"{in_units(self.macs)}MACs, {in_units(self.activations)} activations for one image",
         ]
 
@@ -206,7 +206,7 @@ def default_input_size(model: ResNetPreTrainedModel) -> Shape:
     """What the model's processor makes of a picture, (C, H, W); the family's usual size where it leaves that open."""
     channels = model.config.num_channels
     side = 32 if model.config.stem_type == "cifar" else 224
-    if channels not in (1, 3):  # no picture has so many channels, so there is no processor
+    if not model._takes_pictures:  # then it has no processor
         return channels, side, side
     processor = model.processor
     if processor.crop_size is not None:
