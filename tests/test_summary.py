@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import product
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,8 +16,9 @@ import tiny
 import npresnet
 from npresnet import ResNetBackbone, ResNetConfig, ResNetForImageClassification, ResNetModel
 from npresnet.image import ImageProcessor
-from npresnet.nn import Conv2d, Linear, Module
+from npresnet.nn import Conv2d, Linear, MaxPool2d, Module
 from npresnet.pretrained import ResNetPreTrainedModel
+from npresnet.shapes import output_shape
 from npresnet.summary import Summary, summarize
 
 # torchvision's documentation of its weights: parameters, GFLOPS (multiply-adds of convolutions and linear layers).
@@ -160,6 +162,16 @@ def test_a_row_is_the_sum_of_the_rows_below_it(fields: dict[str, Any], side: tup
         end = i + 1 + int(after.argmax()) if after.any() else len(levels)
         children = np.arange(i + 1, end)[levels[i + 1 : end] == levels[i] + 1]
         assert counts[children].sum(axis=0).tolist() == counts[i].tolist()
+
+
+@pytest.mark.parametrize("side", [(5, 9), (6, 6), (7, 12), (8, 5)])
+def test_layers_of_any_geometry(side: tuple[int, int]) -> None:
+    pools = [MaxPool2d(k, s, p, ceil_mode=c) for k, s, p, c in product((2, 3), (1, 2, 3), (0, 1), (False, True))]
+    convolutions = [Conv2d(2, 3, k, s, p, d) for k, s, p, d in product((1, 3), (1, 2, 3), (0, 1, 3), (1, 2))]
+    x = np.ones((1, 2, *side), np.float32)
+    with npresnet.use_backend("numpy"):
+        for layer in (*pools, *convolutions):
+            assert output_shape(layer, x.shape[1:]) == layer(x).shape[1:], vars(layer)
 
 
 def test_nothing_is_computed_or_compiled() -> None:
