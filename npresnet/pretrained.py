@@ -141,17 +141,19 @@ class ResNetPreTrainedModel(Module):
     def _takes_pictures(self) -> bool:
         return self.config.num_channels in (1, 3)
 
-    def summary(self, input_size: tuple[int, int, int] | None = None) -> Summary:
+    def summary(self, input_size: tuple[int, int, int] | None = None, depth: int | None = 2) -> Summary:
         """Return a table of the layers: output shape, parameters and multiply-adds (MACs).
 
         Parameters
         ----------
         input_size : (C, H, W), optional
             What one image of the model's processor looks like, by default.
+        depth : int, optional
+            1 shows stages, 2 residual layers, 3 their convolutions, None every operation.
         """
         from .summary import summarize
 
-        return summarize(self, input_size)
+        return summarize(self, input_size, depth)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training mode, or back; returns itself."""

@@ -119,7 +119,7 @@ class BatchNorm2d(Module):
             self.running_mean, self.running_var = ops.updated_running_statistics(
                 self.running_mean, self.running_var, cache, self.momentum
             )
-            self.num_batches_tracked = self.num_batches_tracked + np.ones((), np.int64)
+            self.num_batches_tracked = np.asarray(self.num_batches_tracked + 1)
         else:
             y, cache = ops.batchnorm2d_eval(
                 x, self.weight.data, self.bias.data, self.running_mean, self.running_var, self.eps
