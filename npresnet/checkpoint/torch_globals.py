@@ -103,11 +103,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 INERT = frozenset({
     "argparse.Namespace",
     "collections.Counter",
-    "builtins.dict", "__builtin__.dict", "builtins.set", "__builtin__.set", "_codecs.encode",
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("dict", "list", "set", "int", "float")),
+    "_codecs.encode",
     "numpy.dtype", "numpy.ndarray",
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
     "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath",
+    "pathlib._local.PosixPath", "pathlib._local.WindowsPath",  # Python 3.13
     "torch.device",
 })  # fmt: skip
 """Names that trainers leave in a checkpoint (arguments, scores, paths); they become :class:`Inert`."""
