@@ -55,7 +55,7 @@ def test_weights_without_a_classifier(tmp_path):
     [
         ({"model_type": "vit"}, "'vit' model"),
         ({"depth": [1]}, "unknown configuration field 'depth'"),
-        ({"depths": 3}, "depths must be a sequence"),
+        ({"depths": 3}, "depths must be a"),
         ({"id2label": [1]}, "not that of a ResNet"),
     ],
 )
