@@ -287,7 +287,7 @@ def hardswish(x: Array) -> Array:
 
 def hardswish_backward(dy: Array, x: Array) -> Array:
     """0 up to -3, 1 from 3 on, (2 x + 3) / 6 between."""
-    return dy * np.where(x <= -3, 0, np.where(x < 3, (2 * x + 3) / 6, 1)).astype(dy.dtype)
+    return dy * np.where(x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6)).astype(dy.dtype)
 
 
 def tanh(x: Array) -> Array:

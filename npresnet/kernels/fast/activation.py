@@ -32,7 +32,12 @@ def elementwise(scalar: Scalar, arguments: int) -> Callable[..., Array]:
         out = np.empty(arrays[0].shape, arrays[0].dtype)
         flat, flat_out = [a.reshape(-1) for a in arrays], out.reshape(-1)
         parts = parallel.blocks(out.size, parallel.pieces(out.size))
-        parallel.for_each(lambda i: compiled()(*(a[parts[i]] for a in flat), flat_out[parts[i]]), len(parts))
+
+        def apply(index: int) -> None:
+            with np.errstate(invalid="ignore"):  # a NaN stays a NaN; comparing with it is no reason to warn
+                compiled()(*(a[parts[index]] for a in flat), flat_out[parts[index]])
+
+        parallel.for_each(apply, len(parts))
         return out
 
     return on_arrays
@@ -85,11 +90,13 @@ def _gelu_tanh_backward(dy: float, x: float) -> float:
 
 
 def _silu(x: float) -> float:
-    return x / (1 + math.exp(-x)) if x > -700 else 0.0 * x
+    e = math.exp(-abs(x))  # cannot overflow
+    return x / (1 + e) if x > 0 else x * e / (1 + e)
 
 
 def _silu_backward(dy: float, x: float) -> float:
-    s = 1 / (1 + math.exp(-x)) if x > -700 else 0.0 * x
+    e = math.exp(-abs(x))
+    s = 1 / (1 + e) if x > 0 else e / (1 + e)
     return dy * s * (1 + x * (1 - s))
 
 
@@ -113,7 +120,7 @@ def _mish_backward(dy: float, x: float) -> float:
 
 
 def _hardswish(x: float) -> float:
-    return 0.0 * x if x <= -3 else x if x >= 3 else x * (x + 3) / 6
+    return x * (0 if x <= -3 else 1 if x >= 3 else (x + 3) / 6)
 
 
 def _hardswish_backward(dy: float, x: float) -> float:
@@ -130,12 +137,13 @@ def _tanh_backward(dy: float, x: float) -> float:
 
 
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0 * x
+    e = math.exp(-abs(x))  # cannot overflow
+    return 1 / (1 + e) if x > 0 else e / (1 + e)
 
 
 def _sigmoid_backward(dy: float, x: float) -> float:
-    s = 1 / (1 + math.exp(-x)) if x > -700 else 0.0 * x
-    return dy * s * (1 - s)
+    e = math.exp(-abs(x))
+    return dy * e / ((1 + e) * (1 + e))
 
 
 add = elementwise(_add, 2)

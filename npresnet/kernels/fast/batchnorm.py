@@ -20,7 +20,7 @@ def batchnorm_statistics(x: Array) -> tuple[Array, Array]:
 
 def batchnorm_normalize(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array) -> Array:
     """See :func:`npresnet.kernels.reference.batchnorm_normalize`."""
-    y = np.empty_like(x)
+    y = np.empty(x.shape, x.dtype)
     _each_block(x, lambda a, b: _normalize(_planes(x), _planes(y), mean, inv_std * weight, bias, a, b))
     return y
 
@@ -36,7 +36,7 @@ def batchnorm_backward(
     dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array, dbias: Array, dweight: Array
 ) -> Array:
     """See :func:`npresnet.kernels.reference.batchnorm_backward`."""
-    dx = np.empty_like(x)
+    dx = np.empty(x.shape, x.dtype)
     m = x.size // x.shape[1]
     # dx = scale * (dy - (dbias + (x - mean) * inv_std * dweight) / m), as one multiply-add each in dy and x
     scale = weight * inv_std
