@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 _local = threading.local()
 _blas_lock = threading.Lock()
 _blas_users = 0
@@ -67,7 +69,7 @@ def for_each(task: Callable[[int], None], count: int) -> None:
         finally:
             _local.inside = False
 
-    with _single_threaded_blas():
+    with single_threaded_blas():
         pool = _pool()
         pool.keep_off_this_core()
         futures = [pool.submit(work) for _ in range(helpers)]
@@ -78,6 +80,19 @@ def for_each(task: Callable[[int], None], count: int) -> None:
         for error in errors:
             if error is not None:
                 raise error
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """Return the matrix product ``a @ b``, (N, K) @ (K, O) -> (N, O), some columns in each thread."""
+    out = np.empty((len(a), b.shape[1]), a.dtype)
+    columns = blocks(b.shape[1], pieces(a.size * b.shape[1] // 64))
+
+    def multiply(index: int) -> None:
+        np.matmul(a, b[:, columns[index]], out=out[:, columns[index]])
+
+    with single_threaded_blas():
+        for_each(multiply, len(columns))
+    return out
 
 
 def pieces(elements: int) -> int:
@@ -138,8 +153,12 @@ def _blas() -> Any:
 
 
 @contextmanager
-def _single_threaded_blas() -> Iterator[None]:
-    """One BLAS thread for each of ours: its own workers would only fight with them for the same cores."""
+def single_threaded_blas() -> Iterator[None]:
+    """One BLAS thread for each of ours: its own workers would only fight with them for the same cores.
+
+    NOTE: put every matrix product inside. With several threads BLAS cuts a product differently and rounds differently,
+    so that results would depend on their number.
+    """
     global _blas_users, _blas_limit
     with _blas_lock:
         if _blas_users == 0:

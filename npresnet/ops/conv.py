@@ -94,7 +94,8 @@ def conv2d(
         cols = _columns(cache, x[images], (first, last))  # (n, g, K, rows * ow)
         np.matmul(W[:, some], cols, out=y[images, :, some, first * ow : last * ow])
 
-    parallel.for_each(convolve, len(chunks) * len(channels))
+    with parallel.single_threaded_blas():
+        parallel.for_each(convolve, len(chunks) * len(channels))
     y = y.reshape(N, O, oh, ow)
     if bias is not None:
         y += bias[:, None, None]
@@ -120,7 +121,7 @@ def conv2d_backward(
     dx : (N, C, H, W) or None
     dw : (O, C / groups, kh, kw) or None
     db : (O,) or None
-        None also when the convolution had no bias.
+        None when the convolution had no bias.
     """
     dy = _check.image_batch(dy, "dy")
     x, weight, groups = cache.x, cache.weight, cache.groups
@@ -137,19 +138,21 @@ def conv2d_backward(
     step = _images_per_chunk(cache, oh, ow)
 
     def differentiate(index: int) -> None:
+        index, of_weight = index // 2, index % 2
         for start in range(shards[index].start, shards[index].stop, step):
             images = slice(start, min(start + step, shards[index].stop))
-            if dw is not None:
+            if of_weight and dw is not None:
                 cols = _columns(cache, x[images], (0, oh))  # (n, g, K, oh * ow)
                 dw[index] += (dY[images] @ cols.transpose(0, 1, 3, 2)).sum(axis=0)
-            if dx is not None:
+            elif not of_weight and dx is not None:
                 dx[images] = _images(cache, W_T @ dY[images])
 
-    parallel.for_each(differentiate, len(shards))
+    with parallel.single_threaded_blas():
+        parallel.for_each(differentiate, 2 * len(shards))
     return (
         dx,
         dw.sum(axis=0).reshape(weight.shape) if dw is not None else None,
-        dy.sum(axis=(0, 2, 3)) if cache.has_bias and weight_gradient else None,
+        dy.sum(axis=(0, 2, 3)) if cache.has_bias else None,
     )
 
 

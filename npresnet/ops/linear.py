@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels import parallel
 from . import _check
 
 Array = NDArray[np.floating]
@@ -26,7 +27,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, L
     _check.same_dtype(x, weight=weight, bias=bias)
     if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
         raise ValueError(f"weight must have shape (O, {x.shape[1]}) for x of shape {x.shape}, found {weight.shape}")
-    y = x @ weight.T
+    y = parallel.matmul(x, weight.T)
     if bias is not None:
         _check.shape(bias, weight.shape[:1], "bias")
         y += bias
@@ -38,4 +39,5 @@ def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array 
     dy = _check.float_array(dy, 2, "(N, O)", "dy")
     _check.shape(dy, (len(cache.x), len(cache.weight)), "dy")
     _check.same_dtype(cache.x, dy=dy)
-    return dy @ cache.weight, dy.T @ cache.x, dy.sum(axis=0) if cache.has_bias else None
+    dx, dw = parallel.matmul(dy, cache.weight), parallel.matmul(dy.T, cache.x)
+    return dx, dw, dy.sum(axis=0) if cache.has_bias else None
