@@ -44,10 +44,12 @@ class use_backend:
         global _active
         if name not in BACKENDS:
             raise ValueError(f"unknown backend {name!r}; choose one of {', '.join(map(repr, BACKENDS))}")
-        self._previous = _active
+        self._name, self._previous = name, _active
         _active = name
 
     def __enter__(self) -> use_backend:
+        global _active
+        _active = self._name
         return self
 
     def __exit__(
