@@ -11,11 +11,10 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import CheckpointError
 from .limits import check_expansion, check_members
-from .mapped import map_file, take, unpack
+from .mapped import take, unpack
 
 _LOCAL, _CENTRAL, _END, _END64, _LOCATOR64 = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _STORED, _DEFLATED = 0, 8
@@ -37,6 +36,11 @@ class _Record:
 class ZipRecords:
     """The records of a zip file by name.
 
+    Parameters
+    ----------
+    data : memoryview
+        The whole file.
+
     Raises
     ------
     CheckpointError
@@ -44,8 +48,8 @@ class ZipRecords:
         local headers that disagree, too many records or too large an expansion.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.data = map_file(path)
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
         self._records: dict[str, _Record] = {}
         directory, end, count = self._find_directory()
         check_members("records", count)

@@ -142,7 +142,7 @@ def _read_file(path: Path) -> RawCheckpoint:
         data = map_file(path)
         start = bytes(data[:32])
         if start.startswith(ZIP_START):
-            return _read_zip(ZipRecords(path))
+            return _read_zip(ZipRecords(data))
         if start.startswith(LEGACY_START):
             return RawCheckpoint(read_torch_legacy(data))
         if start.startswith(HDF5_START):

@@ -22,7 +22,6 @@ from .torch_tensors import Tensor
 
 _MAX_LINE = 512
 _MAX_INSTRUCTIONS = 5_000_000  # ResNet-152 with its optimizer needs about 150,000
-_KEY_TYPES = (str, int, float, bool, type(None))  # hashing a deeply nested tuple could overflow the C stack
 
 PersistentLoad = Callable[[Any], Any]
 
@@ -169,8 +168,10 @@ class _Machine:
         if type(target) is not dict or len(items) % 2:
             raise CheckpointError(f"the pickle sets items of a {type(target).__name__}, not a dict; the file is forged")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) not in _KEY_TYPES:
-                raise CheckpointError(f"a dictionary key of type {type(key).__name__} is refused")
+            if not _is_key(key):
+                raise CheckpointError(
+                    f"a dictionary key of type {type(key).__name__} is refused, or too large an integer"
+                )
             target[key] = value
 
     def set_item(self) -> None:
@@ -232,6 +233,11 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     pickle.APPENDS[0]: lambda m: m.append(m.pop_mark()),
     pickle.BINPERSID[0]: _Machine.persistent_id,
 }
+
+
+def _is_key(value: Any) -> bool:
+    """Whether a value is safe to hash: a deep tuple overflows the C stack, huge integers can be made to collide."""
+    return type(value) in (str, bool, type(None)) or (type(value) is int and abs(value) < 2**63)
 
 
 def _name(code: int) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,7 +55,7 @@ def read_torch_tar(data: memoryview) -> dict[str, np.ndarray]:
 def _members(data: memoryview) -> dict[str, memoryview]:
     """Find the members; links, sparse files and unknown names are refused."""
     members: dict[str, memoryview] = {}
-    with tarfile.open(fileobj=_Reader(data), mode="r:") as tar:
+    with tarfile.open(fileobj=cast(Any, _Reader(data)), mode="r:") as tar:
         for entry in tar:
             if entry.name not in _MEMBERS | {"sys_info"} or entry.name in members:
                 raise CheckpointError(f"a tar of PyTorch holds {sorted(_MEMBERS)} once each, found {entry.name[:80]!r}")
@@ -68,33 +67,24 @@ def _members(data: memoryview) -> dict[str, memoryview]:
     return members
 
 
-class _Reader(io.RawIOBase):
-    """A file object over mapped memory, for tarfile to read the headers from."""
+class _Reader:
+    """Mapped memory as the file object that tarfile needs to find the headers."""
 
     def __init__(self, data: memoryview) -> None:
         self._data, self._position = data, 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
         return self._position
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
-        if base + offset < 0:
-            raise ValueError("negative position in the tar")
-        self._position = base + offset
-        return self._position
+    def seek(self, position: int) -> None:
+        if position < 0:
+            raise CheckpointError("a header of the tar points before its start; the file is forged")
+        self._position = position
 
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._data[self._position : self._position + len(buffer)]
-        buffer[: len(chunk)] = chunk
+    def read(self, size: int) -> bytes:
+        chunk = bytes(self._data[self._position : self._position + max(size, 0)])
         self._position += len(chunk)
-        return len(chunk)
+        return chunk
 
 
 def _read_storages(data: memoryview) -> tuple[dict[int, Storage], dict[str, memoryview]]:
