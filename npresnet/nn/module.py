@@ -199,13 +199,16 @@ class Module:
         """
         seen: dict[str, Any] = {}
         watched = [(name, module) for name, module in self.named_modules() if name]
+        before = [{k: v for k, v in vars(m).items() if k in ("forward", "backward")} for _, m in watched]
         for name, module in watched:
             _watch(module, name, seen)
         try:
             yield seen
         finally:
-            for _, module in watched:
-                del module.forward, module.backward  # the class's own methods show again
+            for (_, module), own in zip(watched, before, strict=True):
+                for method in ("forward", "backward"):
+                    vars(module).pop(method, None)  # the class's own methods show again
+                vars(module).update(own)  # unless another trace is around this one
 
 
 def _watch(module: Any, name: str, seen: dict[str, Any]) -> None:
@@ -215,8 +218,9 @@ def _watch(module: Any, name: str, seen: dict[str, Any]) -> None:
         seen[name] = forward(*args, **kwargs)
         return seen[name]
 
-    def recording_backward(dy: Any, **kwargs: Any) -> Any:
-        seen[f"grad:{name}"] = dy
-        return backward(dy, **kwargs)
+    def recording_backward(*args: Any, **kwargs: Any) -> Any:
+        if args and args[0] is not None:
+            seen[f"grad:{name}"] = args[0]
+        return backward(*args, **kwargs)
 
     module.forward, module.backward = recording_forward, recording_backward
