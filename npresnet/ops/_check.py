@@ -46,7 +46,7 @@ def shape(array: Array, expected: Sequence[int], name: str) -> None:
 
 def pair(value: int | Sequence[int], name: str, least: int) -> Pair:
     """Return ``(rows, columns)`` from one integer or a pair, each at least ``least``."""
-    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value) if np.iterable(value) else ()
     if len(values) != 2 or any(
         isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least for v in values
     ):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _check
+
 Array = NDArray[np.floating]
 
 
@@ -18,12 +20,12 @@ class DropoutCache(NamedTuple):
 
 def dropout(x: Array, rate: float, rng: np.random.Generator) -> tuple[Array, DropoutCache]:
     """Set values to zero with probability ``rate`` and scale the others to keep the mean (Srivastava et al. 2014)."""
-    return _drop(x, x.shape, rate, rng)
+    return _drop(x, np.shape(x), rate, rng)
 
 
 def stochastic_depth(x: Array, rate: float, rng: np.random.Generator) -> tuple[Array, DropoutCache]:
     """Set a whole sample's branch to zero with probability ``rate``, scale the others (Huang et al. 2016)."""
-    return _drop(x, (len(x),) + (1,) * (x.ndim - 1), rate, rng)
+    return _drop(x, (len(x),) + (1,) * (np.ndim(x) - 1), rate, rng)
 
 
 def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
@@ -34,5 +36,6 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
 def _drop(x: Array, shape: tuple[int, ...], rate: float, rng: np.random.Generator) -> tuple[Array, DropoutCache]:
     if not 0 <= rate < 1:
         raise ValueError(f"the dropout rate is a probability in [0, 1), found {rate!r}")
+    x = _check.float_array(x, np.ndim(x), "of any shape")
     mask = ((rng.random(shape) >= rate) / (1 - rate)).astype(x.dtype)
     return x * mask, DropoutCache(mask)

@@ -79,15 +79,19 @@ def cross_entropy(
     target = (1 - label_smoothing) * target + label_smoothing / K * counted[:, None].astype(logits.dtype)
     target = target * weights
     log_p = _log_softmax(logits)
-    loss = -float(np.sum(target * log_p, dtype=np.float64)) / total if total else float("nan")
+    terms = np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0)  # 0 log 0 = 0
+    loss = -float(np.sum(terms, dtype=np.float64)) / total if total else float("nan")
     return loss, CrossEntropyCache(log_p, target, total)
 
 
 def cross_entropy_backward(cache: CrossEntropyCache, dloss: float = 1.0) -> Array:
-    """Gradient with respect to the logits, (N, K): softmax times the target's mass, minus the target."""
+    """Gradient with respect to the logits, (N, K): softmax times the target's mass, minus the target.
+
+    An ignored sample's row is zero, also when all are ignored and the loss is NaN.
+    """
     log_p, target, total = cache
     if not total:
-        return np.full_like(log_p, np.nan)
+        return np.zeros_like(log_p)
     return (np.exp(log_p) * target.sum(axis=1, keepdims=True) - target) * log_p.dtype.type(dloss / total)
 
 

@@ -54,6 +54,11 @@ def max_pool2d(
     dilation = _check.pair(dilation, "dilation", 1)
     output = _output_size(x, kernel, stride, padding, dilation, ceil_mode)
     y, argmax = backend().max_pool2d(x, kernel, stride, padding, dilation, output)
+    if dilation != (1, 1) and argmax.min() < 0:
+        raise ValueError(
+            f"a window of the dilated pool sees padding only: x has shape {x.shape}, kernel {kernel}, padding "
+            f"{padding}, dilation {dilation}; use less padding, less dilation or a larger image"
+        )
     return y, MaxPoolCache(argmax, (x.shape[2], x.shape[3]))
 
 
@@ -67,7 +72,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPoolCache) -> Array:
 class AvgPoolCache(NamedTuple):
     """The geometry of an average pool."""
 
-    image: Pair  # (H, W)
+    shape: tuple[int, ...]  # (N, C, H, W)
     kernel: Pair
     stride: Pair
     padding: Pair
@@ -104,21 +109,22 @@ def avg_pool2d(
         counts.append(stop - start if count_include_pad else np.minimum(stop, size) - np.maximum(start, 0))
     divisor = np.outer(*counts).astype(np.float64)
     y = backend().avg_pool2d(x, kernel, stride, padding, divisor)
-    return y, AvgPoolCache((x.shape[2], x.shape[3]), kernel, stride, padding, divisor)
+    return y, AvgPoolCache(x.shape, kernel, stride, padding, divisor)
 
 
 def avg_pool2d_backward(dy: Array, cache: AvgPoolCache) -> Array:
     """Gradient of :func:`avg_pool2d`: every pixel of a window receives an equal share."""
     dy = _check.image_batch(dy, "dy")
-    _check.shape(dy, (*dy.shape[:2], *cache.divisor.shape), "dy")
-    return backend().avg_pool2d_backward(dy, *cache)
+    (N, C, H, W), kernel, stride, padding, divisor = cache
+    _check.shape(dy, (N, C, *divisor.shape), "dy")
+    return backend().avg_pool2d_backward(dy, (H, W), kernel, stride, padding, divisor)
 
 
 class GlobalPoolCache(NamedTuple):
-    """The kind of pool, the image size, and for a maximum where it was."""
+    """The kind of pool, the input's shape, and for a maximum where it was."""
 
     kind: str
-    image: Pair  # (H, W)
+    shape: tuple[int, ...]  # (N, C, H, W)
     argmax: NDArray[np.intp] | None  # (N, C)
 
 
@@ -143,26 +149,28 @@ def global_pool2d(x: Array, kind: str = "avg") -> tuple[Array, GlobalPoolCache]:
         y = np.concatenate([mean, largest], axis=1)
     else:
         y = mean if kind == "avg" else largest
-    return y[:, :, None, None], GlobalPoolCache(kind, (x.shape[2], x.shape[3]), argmax)
+    return y[:, :, None, None], GlobalPoolCache(kind, x.shape, argmax)
 
 
 def global_pool2d_backward(dy: Array, cache: GlobalPoolCache) -> Array:
     """Gradient of :func:`global_pool2d`: the mean's spread over all pixels, the maximum's at its place."""
-    dy = _check.image_batch(dy, "dy")[:, :, 0, 0]
-    kind, (H, W), argmax = cache
+    kind, (N, C, H, W), argmax = cache
+    dy = _check.image_batch(dy, "dy")
+    _check.shape(dy, (N, 2 * C if kind == "catavgmax" else C, 1, 1), "dy")
+    dy = dy[:, :, 0, 0]
     if kind == "catavgmax":
         of_mean, of_max = np.split(dy, 2, axis=1)
     elif kind == "avgmax":
         of_mean = of_max = dy / 2
     else:
         of_mean = of_max = dy
-    dx = np.zeros((*of_mean.shape, H * W), dy.dtype)
+    dx = np.zeros((N, C, H * W), dy.dtype)
     if "avg" in kind:
         dx += (of_mean / (H * W))[:, :, None]
     if argmax is not None:
         share = np.take_along_axis(dx, argmax[:, :, None], axis=2) + of_max[:, :, None]
         np.put_along_axis(dx, argmax[:, :, None], share, axis=2)
-    return dx.reshape(*of_mean.shape, H, W)
+    return dx.reshape(N, C, H, W)
 
 
 def _geometry(
