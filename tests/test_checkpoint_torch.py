@@ -22,6 +22,7 @@ ARRAYS = {"conv1.weight": WEIGHT, "fc.bias": BIAS, "bn1.num_batches_tracked": CO
 def check(found, expected):
     assert list(found) == list(expected)
     for key, array in expected.items():
+        assert isinstance(found[key], np.ndarray)
         assert found[key].dtype == array.dtype
         np.testing.assert_array_equal(found[key], array)
 
@@ -55,7 +56,9 @@ def test_dtypes_are_kept(tmp_path, dtype):
 def test_bfloat16_becomes_float32(tmp_path):
     exact = np.array([1.5, -2.0, 0.0, 3.0e38], np.float32)
     exact = (exact.view(np.uint32) & 0xFFFF0000).view(np.float32)
-    check(read_raw(files.arrays_zip(tmp_path / "a", {"x": files.bfloat16(exact)})).arrays, {"x": exact})
+    arrays = {"x": exact, "scalar": exact[1].reshape(())}
+    path = files.arrays_zip(tmp_path / "a", {key: files.bfloat16(array) for key, array in arrays.items()})
+    check(read_raw(path).arrays, arrays)
 
 
 def test_untyped_storage_with_a_dtype(tmp_path):

@@ -67,7 +67,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A window on a storage; ``offset`` and ``stride`` count elements of ``dtype``."""
+    """A view of a storage, or of its window; ``offset`` and ``stride`` count elements of ``dtype``."""
 
     storage: Storage
     offset: int
@@ -84,14 +84,13 @@ class Tensor:
                 f"a tensor is malformed: {len(self.shape)} sizes, {len(self.stride)} strides, "
                 f"offset {_brief(self.offset)}; at most {MAX_DIMENSIONS} dimensions are read"
             )
-        start, available = self.storage.window or (0, self.storage.numel)
+        _, available = self.storage.window or (0, self.storage.numel)
         available = available * self.storage.itemsize // self.itemsize
         if self.numel and self.offset + self._last >= available:
             raise CheckpointError(
                 f"a tensor of shape {self.shape}, stride {self.stride} and offset {self.offset} reaches outside its "
                 f"storage {self.storage.key} of {available} elements; the file is damaged or forged"
             )
-        object.__setattr__(self, "offset", start + self.offset)  # from here on relative to the whole storage
 
     @property
     def _last(self) -> int:
@@ -120,10 +119,11 @@ class Tensor:
         if self.numel == 0:
             return np.zeros(self.shape, np.float32 if self.dtype == "bfloat16" else DTYPES[self.dtype])
         stored = np.dtype(DTYPES[self.dtype]).newbyteorder(byteorder)
-        flat = np.frombuffer(content, stored, count=self._last + 1, offset=self.offset * self.itemsize)
+        start, _ = self.storage.window or (0, 0)
+        flat = np.frombuffer(content, stored, count=self._last + 1, offset=(start + self.offset) * self.itemsize)
         strides = [step * self.itemsize for step in self.stride]
-        window = np.lib.stride_tricks.as_strided(flat, self.shape, strides, writeable=False)
-        native = np.require(window, stored.newbyteorder("="), ["C", "A"])
+        view = np.lib.stride_tricks.as_strided(flat, self.shape, strides, writeable=False)
+        native = np.require(view, stored.newbyteorder("="), ["C", "A"])
         return bfloat16_to_float32(native) if self.dtype == "bfloat16" else native
 
 
@@ -166,7 +166,9 @@ def materialise(
 
 def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
     """Widen bfloat16, given as uint16: it is the upper half of a float32."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    wide = bits.astype(np.uint32)
+    wide <<= 16  # in place, since `<<` makes a scalar of an array without dimensions
+    return wide.view(np.float32)
 
 
 def _is_size(value: Any) -> bool:
