@@ -210,7 +210,7 @@ def test_legacy_views_and_python_2_strings(tmp_path):
 
 
 def test_tar_views_and_python_2_integers(tmp_path):
-    """A storage that is a window on another; persistent ids beyond 32 bits as Python 2 wrote them."""
+    """A storage that is a window on a window; persistent ids beyond 32 bits as Python 2 wrote them."""
     flat = np.arange(10, dtype=np.float32)
     big = 94020255495056
     long = f"I{big}\n".encode()
@@ -218,7 +218,11 @@ def test_tar_views_and_python_2_integers(tmp_path):
         files.values(long, text("cpu"), name("torch.cuda", "FloatStorage"))
     )
     stored += struct.pack("<q", 10) + flat.tobytes()
-    stored += files.pickled(files.listed(files.values(number(3), long, number(4), number(5))))
+    views = [
+        files.values(number(2), long, number(3), number(7)),
+        files.values(number(3), number(2), number(1), number(5)),
+    ]
+    stored += files.pickled(files.listed(*views))
     tensors = files.pickled(number(1)) + files.pickled(files.values(number(1), number(3), name("torch", "FloatTensor")))
     tensors += struct.pack("<2i5q", 2, 0, 2, 2, *contiguous((2, 2)), 1)
     members = {"pickle": files.pickled(named({"x": text("1") + b"Q"})), "tensors": tensors, "storages": stored}
