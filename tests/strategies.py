@@ -7,10 +7,12 @@ at random.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -28,6 +30,7 @@ settings.register_profile(
 settings.load_profile("npresnet")
 
 BACKENDS = ("numba", "numpy")
+on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from([np.float32, np.float64])
 layouts = st.sampled_from(["contiguous", "transposed", "sliced", "reversed", "broadcast"])
@@ -83,6 +86,23 @@ def frozen(array: Array) -> Array:
     """The same array, no longer to be written to."""
     array.flags.writeable = False
     return array
+
+
+def frozen_cache(cache: Any) -> Any:
+    """The same cache, all arrays in it read-only."""
+    for value in cache:
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return cache
+
+
+@contextmanager
+def unchanged(cache: Any) -> Iterator[None]:
+    """Fail if an array of the cache changes within: as :func:`frozen_cache`, for arrays that loops are compiled for."""
+    before = [np.array(value) for value in cache]
+    yield
+    for value, original in zip(cache, before, strict=True):
+        np.testing.assert_array_equal(value, original)
 
 
 def laid_out(array: Array, layout: str) -> Array:
