@@ -249,8 +249,9 @@ def test_index_refusals(tmp_path, weight_map, match):
 def test_a_damaged_shard_is_named(tmp_path):
     shards(tmp_path, FITTING)
     (tmp_path / "two").write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError, match="two: the format is not known"):
+    with pytest.raises(CheckpointError) as caught:
         read_raw(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'two'}: the format is not known")
 
 
 def test_directory_with_everything(tmp_path):
@@ -295,8 +296,9 @@ def test_directory_without_weights(tmp_path):
 def test_bad_json_is_named(tmp_path):
     save_file(ARRAYS, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"config.json: the file is not valid JSON"):
+    with pytest.raises(CheckpointError) as caught:
         read_raw(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'config.json'}: the file is not valid JSON")
 
 
 # Everything else

@@ -100,6 +100,8 @@ def test_arrays_of_any_layout(tmp_path):
     for kind, save in SAVERS.items():
         save(tmp_path / kind, odd, CONFIG)
         same(read(tmp_path / kind).arrays)
+    with np.load(tmp_path / "npz") as file:
+        assert all(file[key].dtype.isnative for key in file)
 
 
 def test_missing_counters_are_added_for_transformers(tmp_path):
