@@ -180,7 +180,7 @@ def gradcheck_module(
 
     with module.enable_grad():
         y = run(given)
-        dy = rng.standard_normal(y.shape)
+        dy = np.asarray(rng.standard_normal(y.shape))
         upstream = dy.copy()
         gradients = backward(module, upstream)
     names = ["input"] if len(given) == 1 else [f"input {i}" for i in range(len(given))]
