@@ -30,7 +30,7 @@ def assert_agree(found: list[Any], wanted: list[Any], dtype: type) -> None:
             continue
         actual, expected = np.asarray(actual), np.asarray(expected)
         assert actual.shape == expected.shape
-        scale = max(1.0, float(np.nanmax(np.abs(expected), initial=0.0)))
+        scale = max(1.0, float(np.max(np.nan_to_num(np.abs(expected)), initial=0.0)))
         np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
