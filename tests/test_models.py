@@ -55,7 +55,7 @@ def test_number_of_arrays(depth: int, count: int) -> None:
     state = model.state_dict()
     assert len(state) == count
     assert len(model.state_dict("torchvision")) == count
-    assert list(state)[0] == "resnet.embedder.embedder.convolution.weight"
+    assert next(iter(state)) == "resnet.embedder.embedder.convolution.weight"
     assert list(state)[-1] == "classifier.1.bias"
     assert all(name.startswith(("resnet.", "classifier.1.")) for name in state)
 
@@ -106,7 +106,7 @@ def test_wrong_input_is_refused_with_what_to_do() -> None:
     model = network()
     with pytest.raises(ValueError, match=r"4 channels .* num_channels=3.* load with num_channels=4"):
         model(pixels(1, 4, 32, 32))
-    with pytest.raises(TypeError, match="must be float32 or float64, found uint8; model.processor"):
+    with pytest.raises(TypeError, match=r"must be float32 or float64, found uint8; model\.processor"):
         model(np.zeros((1, 3, 32, 32), np.uint8))
     with pytest.raises(ValueError, match=r"\(N, C, H, W\).*\(3, 32, 32\)"):
         model(pixels(3, 32, 32))
