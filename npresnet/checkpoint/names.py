@@ -113,6 +113,7 @@ _KEYS: dict[str, re.Pattern[str]] = {
     "caffe": re.compile(rf"(.+?)[/._:]({'|'.join(sorted({x for k in LEAVES['caffe'].values() for x in k}))})"),
 }
 _WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.|model\.)+")  # DataParallel, torch.compile, a Lightning module
+_DEEP_STEM = re.compile(r"conv1\.0\.|(?:resnet\.)?embedder\.embedder\.0\.")  # timm's name, and ours
 _HARMLESS = re.compile(
     r"(?:.+\.)?(?:total_ops|total_params)"  # left by the thop profiler
     r"|(?:optimizer|optimizer_weights|top_level_model_weights)/.+"  # beside the weights in a Keras file
@@ -204,7 +205,7 @@ def shortcut_type_of(keys: Iterable[str]) -> str | None:
 def _detect(arrays: Mapping[str, np.ndarray]) -> tuple[str, dict[str, str]]:
     """The naming that explains most keys, the first of equals, and the translation of those keys."""
     plain = {key: _unwrapped(key) for key in arrays}
-    deep, avg_down = any(name.startswith("conv1.0.") for name in plain.values()), _has_avg_down(plain.values())
+    deep, avg_down = any(map(_DEEP_STEM.match, plain.values())), _has_avg_down(plain.values())
     naming = ""
     found: dict[str, str] = {}
     for candidate in NAMINGS:
