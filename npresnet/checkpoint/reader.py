@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..config import ResNetConfig
-from .architecture import identify
+from .adapt import describe_differences
+from .architecture import HEAD, expected_shapes, identify
 from .archive import ZipRecords
 from .directory import INDEX_SUFFIX, SAFETENSORS, TORCH_BIN, find_weights, neighbours, read_index
 from .errors import CheckpointError, blaming
 from .keras import HDF5_START, read_keras
 from .mapped import map_file
 from .metadata import RawCheckpoint
+from .names import to_canonical
 from .npz import NPY_START, is_npz, read_npz
 from .safetensors_file import is_safetensors, read_safetensors
 from .torch_legacy import START as LEGACY_START
@@ -84,9 +86,13 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     """
     raw = read_raw(path)
     with blaming(Path(path)):
-        arrays, naming, found = identify(raw.arrays)
+        if raw.config is None:
+            arrays, naming, config = identify(raw.arrays)
+        else:
+            arrays, naming = to_canonical(raw.arrays)
+            config = _config(raw.config, arrays)
         _check_finite(arrays)
-        return Checkpoint(arrays, naming, _config(raw.config, found), raw.preprocessing)
+        return Checkpoint(arrays, naming, config, raw.preprocessing)
 
 
 def read_raw(path: str | os.PathLike[str]) -> RawCheckpoint:
@@ -172,16 +178,19 @@ def _read_zip(archive: ZipRecords) -> RawCheckpoint:
     )
 
 
-def _config(values: dict[str, Any] | None, found: ResNetConfig) -> ResNetConfig:
-    """The configuration of the file goes before the one found from its arrays."""
-    if values is None:
-        return found
+def _config(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> ResNetConfig:
+    """The configuration that a file holds, if its arrays fit it."""
     try:
         config = ResNetConfig.from_dict(values)
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"its configuration is not that of a ResNet: {error}") from error
-    if found.num_labels == 0 and config.num_labels:
-        return config.replace(num_labels=0)  # weights of a ResNetModel or ResNetBackbone have no classifier
+    if HEAD not in arrays:
+        config = config.replace(num_labels=0)  # weights of a ResNetModel or ResNetBackbone have no classifier
+    differences = describe_differences(expected_shapes(config), {name: a.shape for name, a in arrays.items()})
+    if differences:
+        raise CheckpointError(
+            "the arrays do not fit the configuration that comes with them:\n  " + "\n  ".join(differences)
+        )
     return config
 
 
