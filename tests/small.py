@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 import npresnet
 
@@ -51,3 +52,38 @@ def pictures(count: int = 3, size: int = 40, channels: int = 3) -> list[np.ndarr
     """Random pictures, uint8, (size, size, channels)."""
     rng = np.random.default_rng(2)
     return [rng.integers(0, 256, (size, size, channels), np.uint8) for _ in range(count)]
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> npresnet.ResNetConfig:
+    """Any valid configuration of a small network."""
+    stages = draw(st.integers(1, 4))
+    bottleneck = draw(st.booleans())
+    shortcut = draw(st.sampled_from(["projection", "zero_pad", "avg_down"]))
+    sizes = draw(st.lists(st.integers(4, 20), min_size=stages + 1, max_size=stages + 1))
+    if shortcut == "zero_pad":
+        sizes.sort()
+    stem = draw(st.sampled_from(["basic", "cifar", "deep", "deep_tiered"]))
+    fields: dict[str, Any] = {
+        "num_channels": draw(st.integers(1, 4)),
+        "embedding_size": sizes[0],
+        "hidden_sizes": sizes[1:],
+        "depths": draw(st.lists(st.integers(1, 2), min_size=stages, max_size=stages)),
+        "layer_type": "bottleneck" if bottleneck else "basic",
+        "hidden_act": draw(st.sampled_from(["relu", "gelu", "swish"])),
+        "downsample_in_first_stage": draw(st.booleans()),
+        "downsample_in_bottleneck": bottleneck and draw(st.booleans()),
+        "num_labels": draw(st.integers(0, 3)),
+        "stem_type": stem,
+        "stem_width": draw(st.integers(4, 9)),
+        "stem_pool": "max" if stem == "cifar" else draw(st.sampled_from(["max", "caffe"])),
+        "shortcut_type": shortcut,
+        "output_stride": draw(st.sampled_from([8, 16, 32])),
+        "global_pool": draw(st.sampled_from(["avg", "max", "avgmax", "catavgmax"])),
+        "drop_path_rate": draw(st.sampled_from([0.0, 0.2])),
+        "batch_norm_eps": draw(st.sampled_from([1e-5, 1.001e-5])),
+    }
+    if bottleneck:
+        fields["groups"] = draw(st.sampled_from([1, 2, 3]))
+        fields["width_per_group"] = draw(st.sampled_from([64, 96, 128]))
+    return npresnet.ResNetConfig(**fields)
