@@ -10,8 +10,9 @@ that can be tried out: move one coordinate of an input by a step h to either sid
   smooth point D(h) = D(h/2), and right minus left slope is twice as large for h as for h / 2. Where one of the two
   fails, a kink lies within h, and the coordinate is *rejected*: another one is drawn, no tolerance is widened.
 - Errors are relative, ``|a - n| / max(|a| + |n|, floor)``, as in CS231n. The floor is what float64 leaves undecided:
-  y is rounded to 2.2e-16 of its size, so a difference quotient is uncertain by that over h. Only a derivative smaller
-  than this uncertainty divided by the tolerance is measured against the floor.
+  y is rounded to 2.2e-16 of its size, or of the numbers that it came from, so a difference quotient is uncertain by
+  some of that over h, 1e-9 in all. This uncertainty divided by the tolerance is the floor: a derivative near zero
+  need not agree to more digits than it has.
 
 The error a correct backward reaches: 1e-12 to 1e-8. A wrong one: 1e-3 to 1. Source: CS231n, "Gradient checks"; Press et
 al., Numerical Recipes, section 5.7.
@@ -103,7 +104,6 @@ def gradcheck(
     rng = np.random.default_rng(seed)
     names = _argument_names(forward, len(inputs))
     originals = [array.copy() for array in inputs]
-
     y, cache = _pair(forward(*inputs))
     y = _output(y)
     dy = rng.standard_normal(y.shape) if y.ndim else float(rng.standard_normal())
@@ -258,8 +258,8 @@ class _Probe:
 
     @functools.cached_property
     def size(self) -> Array:
-        """How large the terms of the sum are. A small y may be the difference of large numbers, so all count."""
-        return np.maximum(np.abs(self.y), np.sqrt(np.mean(self.y**2))) * np.abs(self.dy)
+        """How large the terms of the sum are; a small y may be a difference of numbers of size 1, rounded as those."""
+        return np.maximum(np.abs(self.y), 1) * np.abs(self.dy)
 
     def derivative(self, x: Array, index: tuple[int, ...]) -> _Derivative:
         value, step = x[index], self.h

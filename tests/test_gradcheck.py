@@ -91,9 +91,9 @@ def test_float32_is_converted() -> None:
 @pytest.mark.parametrize("scale", [1e-4, 1, 1e4])
 def test_any_scale_of_the_output(scale: float) -> None:
     assert gradcheck(lambda x: (scale * np.sin(x), x), lambda dy, x: scale * np.cos(x) * dy, X)
-    wrong = gradcheck(lambda x: (scale * np.sin(x), x), lambda dy, x: 1.00001 * scale * np.cos(x) * dy, X)
+    wrong = gradcheck(lambda x: (scale * np.sin(x), x), lambda dy, x: 1.001 * scale * np.cos(x) * dy, X)
     assert not wrong
-    assert 2e-6 < wrong.error < 1e-5
+    assert 1e-6 < wrong.error < 1e-3
 
 
 def test_views_and_the_input_itself_as_output() -> None:
@@ -149,7 +149,8 @@ def test_worst_position() -> None:
 
 def test_a_gradient_of_zero_is_wrong() -> None:
     assert gradcheck(power, lambda dy, x: 0 * x, X).error == 1
-    assert gradcheck(lambda x: (0 * x, None), lambda dy, cache: 1e-3 * dy, X).error == 1
+    assert gradcheck(lambda x: (0 * x, None), lambda dy, cache: dy, X).error == 1
+    assert not gradcheck(lambda x: (0 * x, None), lambda dy, cache: 1e-6 * dy, X)
 
 
 def test_all_ones_would_not_find_it() -> None:

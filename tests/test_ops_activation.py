@@ -56,7 +56,7 @@ def test_float32_gradients(backend: str, name: str, shape: tuple[int, ...], seed
             _, cache = activation(frozen(x), name)
             results.append(activation_backward(laid_out(dy, layout), frozen_cache(cache)))
     assert results[0].dtype == np.float32
-    assert_close(results[0], results[1], np.float32)
+    assert_close(results[0], results[1], np.float32, factor=5)
 
 
 @on_both_backends
