@@ -326,7 +326,7 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         problem = self.config.problem_type
         scores = logits.astype(np.float64)
         if problem == "multi_label_classification":
-            scores = 1 / (1 + np.exp(-scores))
+            scores, _ = ops.activation(scores, "sigmoid")
         elif problem != "regression" and self.config.num_labels > 1:
             scores = np.exp(scores - scores.max(axis=1, keepdims=True))
             scores /= scores.sum(axis=1, keepdims=True)
