@@ -277,9 +277,7 @@ class ResNetEncoder(Module):
             reduction *= stride
             done = sum(config.depths[:index])
             self.stages.append(
-                ResNetStage(
-                    config, channels, width, stride, depth, (before, dilation), rates[done : done + depth], rng
-                )
+                ResNetStage(config, channels, width, stride, depth, (before, dilation), rates[done : done + depth], rng)
             )
             channels = width
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .blocks import ResidualLayer, ResNetEncoder
 from .nn import Conv2d, Dropout, Identity, Linear, Module, Sequential
-from .pretrained import ResNetPreTrainedModel
+from .resnet import ResNetPreTrainedModel
 from .shapes import Shape, TooSmall, output_shape
 
 GROUPS = (ResNetPreTrainedModel, ResNetEncoder, Sequential)

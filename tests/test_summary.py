@@ -17,7 +17,7 @@ import npresnet
 from npresnet import ResNetBackbone, ResNetConfig, ResNetForImageClassification, ResNetModel
 from npresnet.image import ImageProcessor
 from npresnet.nn import Conv2d, Linear, MaxPool2d, Module
-from npresnet.pretrained import ResNetPreTrainedModel
+from npresnet.resnet import ResNetPreTrainedModel
 from npresnet.shapes import output_shape
 from npresnet.summary import Summary, summarize
 

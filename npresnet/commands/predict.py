@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from npresnet.commands import positive
 
 if TYPE_CHECKING:
-    from npresnet.resnet import Prediction, ResNetForImageClassification
+    from npresnet.outputs import Prediction
+    from npresnet.resnet import ResNetForImageClassification
 
 EPILOG = """\
 examples:

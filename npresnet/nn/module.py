@@ -138,6 +138,11 @@ class Module:
         """Yield all parameters."""
         return (parameter for _, parameter in self.named_parameters())
 
+    @property
+    def learns(self) -> bool:
+        """Whether any parameter here or below is not frozen."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
     def named_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield ``(name, array)`` of what is saved but not learned: the running statistics."""
         for name, owner, attribute in self._named_arrays():

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .config import ResNetConfig, preset
-from .nn import BatchNorm2d, Conv2d, Linear, Module, Parameter
+from ..config import ResNetConfig, preset
+from ..nn import BatchNorm2d, Conv2d, Linear, Module, Parameter
+from ..outputs import ModelOutput
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .checkpoint import Checkpoint
-    from .image import ImageProcessor
-    from .summary import Summary
+    from ..checkpoint import Checkpoint
+    from ..image import ImageProcessor
+    from ..summary import Summary
 
 Array = NDArray[np.floating]
 
@@ -127,7 +128,7 @@ class ResNetPreTrainedModel(Module):
                     f"pictures have 3 channels or 1, but this model takes num_channels={self.config.num_channels}; "
                     "call it with pixel_values of your own making"
                 )
-            from .image import ImageProcessor
+            from ..image import ImageProcessor
 
             make = ImageProcessor.cifar if self.config.stem_type == "cifar" else ImageProcessor.transformers
             self._processor = make().for_channels(self.config.num_channels)
@@ -151,7 +152,7 @@ class ResNetPreTrainedModel(Module):
         depth : int, optional
             1 shows stages, 2 residual layers, 3 their convolutions, None every operation.
         """
-        from .summary import summarize
+        from ..summary import summarize
 
         return summarize(self, input_size, depth)
 
@@ -233,7 +234,7 @@ class ResNetPreTrainedModel(Module):
             state[name] = (value.data if isinstance(value, Parameter) else value).copy()
         if naming == "transformers":
             return state
-        from .checkpoint import from_canonical
+        from ..checkpoint import from_canonical
 
         canonical = {self._prefix + name: array for name, array in state.items()}
         return from_canonical(canonical, naming, self.config.shortcut_type)
@@ -254,8 +255,8 @@ class ResNetPreTrainedModel(Module):
             If names (with ``strict``) or shapes differ; nothing is changed then. The message lists the first
             differences with expected and found shape.
         """
-        from .checkpoint import CheckpointError, to_canonical
-        from .checkpoint.adapt import describe_differences
+        from ..checkpoint import CheckpointError, to_canonical
+        from ..checkpoint.adapt import describe_differences
 
         own = {name: (owner, attribute) for name, owner, attribute in self._named_arrays()}
         expected = {name: np.shape(_data(getattr(owner, attribute))) for name, (owner, attribute) in own.items()}
@@ -312,16 +313,16 @@ class ResNetPreTrainedModel(Module):
             If the file is damaged, or holds another architecture than this class.
         FileNotFoundError
         """
-        from .checkpoint import read
+        from ..checkpoint import read
 
         return cls._from_checkpoint(read(path), dtype, overrides)
 
     @classmethod
     def _from_checkpoint(cls, checkpoint: Checkpoint, dtype: DTypeLike, overrides: Mapping[str, Any]) -> Self:
-        from .checkpoint import CheckpointError
-        from .checkpoint.adapt import adapt_input_channels
-        from .checkpoint.architecture import default_preprocessing
-        from .image import ImageProcessor
+        from ..checkpoint import CheckpointError
+        from ..checkpoint.adapt import adapt_input_channels
+        from ..checkpoint.architecture import default_preprocessing
+        from ..image import ImageProcessor
 
         config = checkpoint.config
         if cls.architecture:  # the class insists on its own shape; the rest is the checkpoint's
@@ -367,7 +368,7 @@ class ResNetPreTrainedModel(Module):
         OSError
             If the file cannot be written.
         """
-        from .checkpoint import save_npz, save_safetensors, save_transformers
+        from ..checkpoint import save_npz, save_safetensors, save_transformers
 
         savers = {".npz": save_npz, ".safetensors": save_safetensors, "": save_transformers}
         suffix = Path(path).suffix if not Path(path).is_dir() else ""
@@ -376,6 +377,9 @@ class ResNetPreTrainedModel(Module):
         arrays = {self._prefix + name: array for name, array in self.state_dict().items()}
         preprocessing = self.processor.to_dict() if self._takes_pictures else None
         savers[suffix](path, arrays, self.config, preprocessing)
+
+    def _as_wanted(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_describe(self.config)}, {self.num_parameters:,} parameters, {self.dtype})"
