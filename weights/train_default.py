@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import time
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read(data: np.lib.npyio.NpzFile, split: str) -> tuple[np.ndarray, np.ndarray
     jpeg, offsets = data[f"jpeg_{split}"], data[f"offsets_{split}"]
     processor = npresnet.ImageProcessor.cifar()
     mean, std = np.float32(processor.image_mean), np.float32(processor.image_std)
-    files = [jpeg[start:end].tobytes() for start, end in zip(offsets, offsets[1:])]
+    files = [jpeg[start:end].tobytes() for start, end in itertools.pairwise(offsets)]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
     images = ((pixels / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(images, np.float32), data[f"labels_{split}"].astype(np.int64)
@@ -94,7 +95,8 @@ def main() -> None:
                 velocity[name] = MOMENTUM * velocity[name] + p.grad + decay * p.data
                 p.data = p.data - np.float32(rate) * velocity[name]
         right = accuracy(model, test_images, test_labels)
-        print(f"epoch {epoch + 1}: loss {np.mean(losses):.3f}, test {right:.4f}, {time.time() - start:.0f} s", flush=True)
+        seconds = time.time() - start
+        print(f"epoch {epoch + 1}: loss {np.mean(losses):.3f}, test {right:.4f}, {seconds:.0f} s", flush=True)
         np.savez(
             state,
             epoch=epoch + 1,
