@@ -6,9 +6,7 @@ import argparse
 import contextlib
 import csv
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -181,26 +179,17 @@ def json_writer() -> Iterator[Callable[[Outcome], None]]:
 @contextlib.contextmanager
 def csv_writer(path: str) -> Iterator[Callable[[Outcome], None]]:
     """Write rows to a temporary file that becomes ``path`` in the end, or nothing if something fails."""
-    folder, name = os.path.split(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-    try:
-        with open(handle, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = csv.writer(file)
-            rows.writerow(["file", "rank", "index", "label", "score"])
+    from npresnet.checkpoint.atomic import atomic_write
 
-            def write(outcome: Outcome) -> None:
-                for rank, (index, label, score) in enumerate(outcome.predictions, start=1):
-                    rows.writerow([outcome.file, rank, index, label, f"{score:.6f}"])
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(["file", "rank", "index", "label", "score"])
 
-            yield write
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        def write(outcome: Outcome) -> None:
+            for rank, (index, label, score) in enumerate(outcome.predictions, start=1):
+                rows.writerow([outcome.file, rank, index, label, f"{score:.6f}"])
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        yield write
