@@ -53,6 +53,24 @@ def test_gradients_by_finite_differences(fields: dict[str, Any], training: bool)
         assert abs(found - slope) <= 1e-6 * abs(slope) + 1e-8, name
 
 
+@pytest.mark.parametrize(
+    ("problem_type", "labels"),
+    [
+        ("regression", np.linspace(-1, 1, 10).reshape(2, 5)),
+        ("multi_label_classification", np.linspace(0, 1, 10).reshape(2, 5)),
+        ("single_label_classification", [3, 0]),
+    ],
+)
+def test_losses_by_finite_differences(problem_type: str, labels: Any) -> None:
+    model = network(**{**BASIC, **SMOOTH, "problem_type": problem_type}).train()
+    x = pixels(2, 3, 24, 20, dtype="float64")
+    model(x, labels=labels)
+    dx = model.backward(input_gradient=True)
+    direction = np.random.default_rng(7).standard_normal(x.shape)
+    slope = directional(lambda: model(x, labels=labels).loss, x, direction)
+    agree("losses by finite differences", (dx * direction).sum(), slope, 1e-6)
+
+
 def test_outputs_of_model_and_backbone_by_finite_differences() -> None:
     x = pixels(2, 3, 24, 20, dtype="float64")
     rng = np.random.default_rng(6)

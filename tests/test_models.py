@@ -13,7 +13,7 @@ from small import BASIC, BOTTLENECK, CIFAR, RESNET_D, network, pixels, randomize
 
 import npresnet
 from npresnet import ResNetBackbone, ResNetConfig, ResNetForImageClassification, preset
-from npresnet.nn import BatchNorm2d, Conv2d, Identity, Linear
+from npresnet.nn import Activation, BatchNorm2d, Conv2d, Identity, Linear
 
 FAMILIES = {"basic": BASIC, "bottleneck": BOTTLENECK, "cifar": CIFAR, "resnet_d": RESNET_D}
 
@@ -58,6 +58,29 @@ def test_number_of_arrays(depth: int, count: int) -> None:
     assert next(iter(state)) == "resnet.embedder.embedder.convolution.weight"
     assert list(state)[-1] == "classifier.1.bias"
     assert all(name.startswith(("resnet.", "classifier.1.")) for name in state)
+
+
+@pytest.mark.parametrize("fields", [BASIC, BOTTLENECK])
+def test_hidden_act_is_that_of_stem_and_sums(fields: dict[str, Any]) -> None:
+    """Between the convolutions of a residual layer Transformers always has ReLU."""
+    model = network(**{**fields, "hidden_act": "silu"})
+    names = {name: m.name for name, m in model.named_modules() if isinstance(m, Activation)}
+    inside = {name for name in names if ".layer." in name}
+    assert len(inside) == sum(fields["depths"]) * (1 if fields is BASIC else 2)
+    assert {names[name] for name in inside} == {"relu"}
+    assert {names[name] for name in names.keys() - inside} == {"silu"}
+
+
+@pytest.mark.parametrize(("side", "expected"), [(224, (56, 56)), (64, (16, 16)), (66, (17, 16)), (65, (17, 16))])
+def test_stem_pools(side: int, expected: tuple[int, int]) -> None:
+    """3x3 windows with stride 2: padded by one, or as in Caffe from the first pixel to beyond the last."""
+    half = pixels(1, 6, -(-side // 2), -(-side // 2))
+    found = {kind: network(stem_pool=kind).resnet.embedder.pooler(half) for kind in ("max", "caffe")}
+    assert (found["max"].shape[2], found["caffe"].shape[2]) == expected
+    assert np.array_equal(found["max"][0, :, 0, 0], half[0, :, :2, :2].max(axis=(1, 2)))
+    assert np.array_equal(found["caffe"][0, :, 0, 0], half[0, :, :3, :3].max(axis=(1, 2)))
+    last = 2 * (expected[1] - 1)
+    assert np.array_equal(found["caffe"][0, :, -1, -1], half[0, :, last:, last:].max(axis=(1, 2)))
 
 
 def test_downsampling_in_the_first_stage_is_no_dilation() -> None:
