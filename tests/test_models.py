@@ -191,6 +191,32 @@ def test_outputs_as_objects_mappings_and_tuples() -> None:
     assert by_config.predict(np.zeros((40, 40, 3), np.uint8))  # needs logits whatever the configuration says
 
 
+def test_the_problem_type_decides_the_loss_and_labels_decide_it_otherwise() -> None:
+    x, scores, rates = pixels(), np.array([[0.5, -1], [2, 3]]), np.array([[0, 1], [0.25, 0.5]])
+
+    def loss(labels: Any, **fields: Any) -> tuple[float, np.ndarray]:
+        out = network(**fields)(x, labels=labels)
+        return out.loss, out.logits.astype(np.float64)
+
+    for problem_type in (None, "single_label_classification"):
+        found, z = loss([1, 0], num_labels=2, problem_type=problem_type)
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        assert found == pytest.approx(-np.log([p[0, 1], p[1, 0]]).mean(), rel=1e-5)
+    for problem_type in (None, "multi_label_classification"):
+        found, z = loss(rates, num_labels=2, problem_type=problem_type)
+        p = 1 / (1 + np.exp(-z))
+        assert found == pytest.approx(-(rates * np.log(p) + (1 - rates) * np.log(1 - p)).mean(), rel=1e-5)
+    found, z = loss(scores, num_labels=2, problem_type="regression")
+    assert found == pytest.approx(((z - scores) ** 2).mean(), rel=1e-5)
+    for labels in ([0.5, -1.5], [[0.5], [-1.5]]):
+        found, z = loss(labels, num_labels=1)
+        assert found == pytest.approx(((z - [[0.5], [-1.5]]) ** 2).mean(), rel=1e-5)
+    with pytest.raises(ValueError, match="label 7 of sample 1 is not one of the 5 classes"):
+        loss([0, 7])
+    with pytest.raises(ValueError, match="belong to cross-entropy; this model does regression"):
+        network(problem_type="regression")(x, labels=np.zeros((2, 5)), label_smoothing=0.1)
+
+
 def test_backbone() -> None:
     config = ResNetConfig(**BOTTLENECK, out_features=("stem", "stage2"))
     backbone = randomize(ResNetBackbone(config, seed=0))
