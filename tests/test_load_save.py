@@ -51,7 +51,7 @@ def test_save_and_load(family: str, target: str) -> None:
         assert found.predict(pictures()) == model.predict(pictures())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=configurations(), target=st.sampled_from(TARGETS))
 def test_every_configuration_survives(config: ResNetConfig, target: str) -> None:
     model = randomize(ResNetForImageClassification(config, seed=0))
