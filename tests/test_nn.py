@@ -224,12 +224,12 @@ def test_conv_without_input_gradient() -> None:
 
 
 def test_batch_norm_counts_and_collects() -> None:
-    layer = BatchNorm2d(2, momentum=0.5).train()
+    layer = BatchNorm2d(2, momentum=0.25).train()
     x = np.arange(16, dtype=np.float32).reshape(2, 2, 2, 2)
     layer(x)
     mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3), ddof=1)
-    np.testing.assert_allclose(layer.running_mean, mean / 2)
-    np.testing.assert_allclose(layer.running_var, 0.5 + var / 2)
+    np.testing.assert_allclose(layer.running_mean, 0.25 * mean)
+    np.testing.assert_allclose(layer.running_var, 0.75 + 0.25 * var)
     layer(x)
     assert layer.num_batches_tracked == 2
     assert layer.num_batches_tracked.dtype == np.int64

@@ -19,7 +19,9 @@ from strategies import (
     layouts,
     normal,
     on_both_backends,
+    pairs,
     seeds,
+    shapes,
     windows,
 )
 
@@ -115,6 +117,39 @@ def test_any_chunks(window: Window, seed: int, groups: int, outputs: int, chunk_
     assert_close(y, whole, np.float64)
     for actual, expected in zip(gradients, whole_gradients, strict=True):
         assert_close(actual, expected, np.float64)
+
+
+@given(windows(channels=2), seeds, groups, st.integers(9, 20), st.integers(1, 3000))
+def test_many_images(window: Window, seed: int, groups: int, images: int, chunk_bytes: int) -> None:
+    """Several chunks in each thread's share: outputs are those of the single images, weight gradients their sum."""
+    window = window._replace(shape=(images, *window.shape[1:]))
+    x, weight, bias = draw_arrays(seed, window, groups, 1, np.float64)
+    before, conv.CHUNK_BYTES = conv.CHUNK_BYTES, chunk_bytes
+    try:
+        y, cache = conv2d(x, weight, bias, *window[2:], groups)
+        dy = normal(np.random.default_rng(seed + 1), y.shape)
+        dx, dw, db = conv2d_backward(dy, cache)
+    finally:
+        conv.CHUNK_BYTES = before
+    single = [conv2d(x[n : n + 1], weight, bias, *window[2:], groups) for n in range(images)]
+    gradients = [conv2d_backward(dy[n : n + 1], cache) for n, (_, cache) in enumerate(single)]
+    assert_close(y, np.concatenate([y for y, _ in single]), np.float64)
+    assert_close(dx, np.concatenate([dx for dx, _, _ in gradients]), np.float64)
+    assert_close(dw, sum(dw for _, dw, _ in gradients), np.float64)
+    assert_close(db, sum(db for _, _, db in gradients), np.float64)
+
+
+@on_both_backends
+@given(shapes, pairs(1, 3), seeds, groups, outputs)
+def test_pointwise(backend: str, shape: Any, stride: tuple[int, int], seed: int, groups: int, outputs: int) -> None:
+    """A 1x1 convolution goes without columns; at a stride, the pixels it does not see have no gradient."""
+    window = Window(shape, (1, 1), stride, (0, 0), (1, 1))
+    arrays = draw_arrays(seed, window, groups, outputs, np.float64)
+    with use_backend(backend):
+        y, _ = conv2d(*arrays, *window[2:], groups)
+        assert_close(y, formulas.conv2d(*arrays, *window[2:], groups), np.float64)
+        report = gradcheck(lambda *a: conv2d(*a, *window[2:], groups), conv2d_backward, *arrays, seed=seed, samples=25)
+    report.raise_if_wrong()
 
 
 def test_numbers_by_hand() -> None:
