@@ -34,7 +34,8 @@ def elementwise(scalar: Scalar, arguments: int) -> Callable[..., Array]:
         parts = parallel.blocks(out.size, parallel.pieces(out.size))
 
         def apply(index: int) -> None:
-            with np.errstate(invalid="ignore"):  # a NaN stays a NaN; comparing with it is no reason to warn
+            # A NaN stays a NaN, and a compiled formula may work out a branch that it does not take: no reason to warn.
+            with np.errstate(all="ignore"):
                 compiled()(*(a[parts[index]] for a in flat), flat_out[parts[index]])
 
         parallel.for_each(apply, len(parts))
