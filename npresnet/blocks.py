@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import ResNetConfig
+from .config import ResNetConfig, tiered_width
 from .kernels import backend
 from .nn import (
     Activation,
@@ -191,7 +191,7 @@ class ResNetEmbeddings(Module):
         elif config.stem_type == "cifar":
             layers = [ResNetConvLayer(config, config.num_channels, out, 3, 1, act)]
         else:
-            widths = (3 * (width // 4), width) if config.stem_type == "deep_tiered" else (width, width)
+            widths = (tiered_width(width), width) if config.stem_type == "deep_tiered" else (width, width)
             layers = [
                 ResNetConvLayer(config, config.num_channels, widths[0], 3, 2, act),
                 ResNetConvLayer(config, widths[0], widths[1], 3, 1, act),
@@ -267,18 +267,11 @@ class ResNetEncoder(Module):
         super().__init__()
         self.stages: list[Module] = []
         rates = np.linspace(0, config.drop_path_rate, sum(config.depths)).tolist()
-        channels, dilation = config.embedding_size, 1
-        reduction = 1 if config.stem_type == "cifar" else 4
-        for index, (width, depth) in enumerate(zip(config.hidden_sizes, config.depths, strict=True)):
-            stride = 2 if index > 0 or config.downsample_in_first_stage else 1
-            before = dilation
-            if config.output_stride < 32 and reduction * stride > config.output_stride:
-                dilation, stride = dilation * stride, 1
-            reduction *= stride
-            done = sum(config.depths[:index])
-            self.stages.append(
-                ResNetStage(config, channels, width, stride, depth, (before, dilation), rates[done : done + depth], rng)
-            )
+        channels = config.embedding_size
+        for width, depth, geometry in zip(config.hidden_sizes, config.depths, config.stage_geometry, strict=True):
+            stride, before, dilation, _ = geometry
+            own_rates, rates = rates[:depth], rates[depth:]
+            self.stages.append(ResNetStage(config, channels, width, stride, depth, (before, dilation), own_rates, rng))
             channels = width
 
     def forward(self, x: Array) -> Array:

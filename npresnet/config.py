@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .config_fields import (
     FOREIGN_KEYS,
@@ -44,6 +45,15 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 FLAGS = (
     "downsample_in_first_stage", "downsample_in_bottleneck", "output_hidden_states", "return_dict", "zero_init_last",
 )  # fmt: skip
+
+
+class StageGeometry(NamedTuple):
+    """How a stage changes resolution: its stride, the dilation before it and in it, and the reduction behind it."""
+
+    stride: int
+    dilation_before: int
+    dilation: int
+    reduction: int
 
 
 @dataclass(frozen=True)
@@ -226,6 +236,20 @@ class ResNetConfig:
         return ("stem", *(f"stage{i + 1}" for i in range(len(self.depths))))
 
     @property
+    def stage_geometry(self) -> list[StageGeometry]:
+        """Of every stage. Where an ``output_stride`` below 32 is reached, further strides become dilation."""
+        limit = self.output_stride if self.output_stride < 32 else math.inf
+        reduction, dilation = 1 if self.stem_type == "cifar" else 4, 1
+        stages = []
+        for index in range(len(self.depths)):
+            stride, before = 2 if index > 0 or self.downsample_in_first_stage else 1, dilation
+            if reduction * stride > limit:
+                dilation, stride = dilation * stride, 1
+            reduction *= stride
+            stages.append(StageGeometry(stride, before, dilation, reduction))
+        return stages
+
+    @property
     def activation(self) -> str:
         """``hidden_act`` with its aliases resolved."""
         return ACTIVATION_ALIASES.get(self.hidden_act, self.hidden_act)
@@ -288,6 +312,11 @@ class ResNetConfig:
 _FIELD_NAMES = [f.name for f in dataclasses.fields(ResNetConfig)]
 EXTRA_FIELDS = frozenset(_FIELD_NAMES[_FIELD_NAMES.index("stem_type") :])
 """Fields that Transformers' ResNetConfig does not have."""
+
+
+def tiered_width(width: int) -> int:
+    """Channels of the first of three stem convolutions of growing width, as in timm."""
+    return 3 * (width // 4)
 
 
 def _presets() -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from npresnet.config import ResNetConfig
-
-FORMATS = {".npz": "npz", ".safetensors": "safetensors", "": "transformers"}
-"""The format to write by the suffix of the path; a path without one is a directory as Transformers writes it."""
 
 DTYPES = ("float32", "float16")
 
@@ -45,23 +43,25 @@ class Conversion:
     parameters: int
 
 
-def format_of(target: str | os.PathLike[str]) -> str:
-    """The format that a path asks for: ``"npz"``, ``"safetensors"`` or ``"transformers"``.
+def suffix_of(target: str | os.PathLike[str]) -> str:
+    """The key of :data:`npresnet.checkpoint.writer.SAVERS` that a path asks for; of a directory it is empty.
 
     Raises
     ------
     ValueError
         If the suffix is another one.
     """
+    from npresnet.checkpoint.writer import SAVERS
+
     path = Path(target)
     if path.is_dir() or os.fspath(target).endswith(("/", os.sep)):
-        return "transformers"
-    if path.suffix.lower() not in FORMATS:
+        return ""
+    if path.suffix.lower() not in SAVERS:
         raise ValueError(
             f"{path}: cannot write a {path.suffix} file; expected .npz, .safetensors, or a directory (no suffix) in "
             "the layout of Transformers"
         )
-    return FORMATS[path.suffix.lower()]
+    return path.suffix.lower()
 
 
 def check_target(target: str | os.PathLike[str], force: bool) -> Path:
@@ -73,7 +73,7 @@ def check_target(target: str | os.PathLike[str], force: bool) -> Path:
         If it exists (a directory: if it is not empty) and ``force`` is false.
     """
     path = Path(target)
-    format_of(target)
+    suffix_of(target)
     occupied = any(path.iterdir()) if path.is_dir() else path.exists()
     if occupied and not force:
         raise FileExistsError(errno.EEXIST, "exists already; --force (or force=True) replaces it", str(path))
@@ -123,6 +123,7 @@ def convert(
     from npresnet import checkpoint
     from npresnet.checkpoint.adapt import adapt_input_channels, describe_differences
     from npresnet.checkpoint.architecture import default_preprocessing, expected_shapes
+    from npresnet.checkpoint.writer import SAVERS
     from npresnet.image import ImageProcessor
 
     path = check_target(target, force)
@@ -145,26 +146,14 @@ def convert(
         preprocessing or found.preprocessing or default_preprocessing(found.naming, config)
     ).for_channels(config.num_channels)
     arrays = {name: _cast(name, array, dtype) for name, array in arrays.items()}
-    save = {
-        "npz": checkpoint.save_npz,
-        "safetensors": checkpoint.save_safetensors,
-        "transformers": checkpoint.save_transformers,
-    }[format_of(target)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    save(path, arrays, config, processor.to_dict())
+    SAVERS[suffix_of(target)](path, arrays, config, processor.to_dict())
     return Conversion(path, found.naming, config, processor.to_dict(), count_parameters(shapes))
 
 
 def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Learnable values among arrays with these names and shapes."""
-    total = 0
-    for name, shape in shapes.items():
-        if name.endswith((".weight", ".bias")):
-            size = 1
-            for length in shape:
-                size *= length
-            total += size
-    return total
+    return sum(math.prod(shape) for name, shape in shapes.items() if name.endswith((".weight", ".bias")))
 
 
 def _cast(name: str, array: np.ndarray, dtype: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from npresnet.config import ResNetConfig
+from npresnet.config import ResNetConfig, tiered_width
 from npresnet.image import ImageProcessor
 from npresnet.labels import CIFAR10_LABELS, imagenet_labels
 
@@ -118,15 +118,16 @@ def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
         add(STEM, config.embedding_size, config.num_channels, 7 if config.stem_type == "basic" else 3)
     else:
         width = config.stem_width
-        first = width if config.stem_type == "deep" else _tiered_width(width)
+        first = width if config.stem_type == "deep" else tiered_width(width)
         add(f"{STEM}.0", first, config.num_channels, 3)
         add(f"{STEM}.1", width, first, 3)
         add(f"{STEM}.2", config.embedding_size, width, 3)
     before = config.embedding_size
-    for s, (depth, size, stride) in enumerate(zip(config.depths, config.hidden_sizes, _strides(config), strict=True)):
+    stages = zip(config.depths, config.hidden_sizes, config.stage_geometry, strict=True)
+    for s, (depth, size, geometry) in enumerate(stages):
         for b in range(depth):
             block = f"{STAGES}{s}.layers.{b}"
-            if b == 0 and (before != size or stride > 1) and config.shortcut_type != "zero_pad":
+            if b == 0 and (before != size or geometry.stride > 1) and config.shortcut_type != "zero_pad":
                 add(f"{block}.shortcut", size, before, 1)
             if config.layer_type == "basic":
                 add(f"{block}.layer.0", size, before, 3)
@@ -141,17 +142,6 @@ def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
         shapes[HEAD] = (config.num_labels, config.num_features)
         shapes["classifier.1.bias"] = (config.num_labels,)
     return shapes
-
-
-def _strides(config: ResNetConfig) -> list[int]:
-    """The stride of each stage; below an output stride of 32 it is dilated instead where the limit is reached."""
-    limit = config.output_stride if config.output_stride < 32 else math.inf
-    total, strides = 1 if config.stem_type == "cifar" else 4, []
-    for s in range(len(config.depths)):
-        stride = 2 if s > 0 or config.downsample_in_first_stage else 1
-        strides.append(stride if total * stride <= limit else 1)
-        total *= strides[-1]
-    return strides
 
 
 def default_preprocessing(naming: str, config: ResNetConfig) -> dict[str, Any]:
@@ -221,19 +211,14 @@ def _stem(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     first, second, third = (_kernel(shapes, f"{STEM}.{i}") for i in range(3))
     width = second[0]
     stem_type = "deep" if first[0] == width else "deep_tiered"
-    if stem_type == "deep_tiered" and first[0] != _tiered_width(width):
+    if stem_type == "deep_tiered" and first[0] != tiered_width(width):
         raise CheckpointError(
             f"{STEM}.0.convolution.weight: before a second convolution of {width} channels the first of a deep stem "
-            f"has {width} or {_tiered_width(width)}, found shape {first}"
+            f"has {width} or {tiered_width(width)}, found shape {first}"
         )
     return {
         "num_channels": first[1], "embedding_size": third[0], "stem_type": stem_type, "stem_width": width,
     }  # fmt: skip
-
-
-def _tiered_width(width: int) -> int:
-    """Channels of the first of three convolutions of growing width, as in timm."""
-    return 3 * (width // 4)
 
 
 def _shortcuts(shapes: Mapping[str, Shape], fields: Mapping[str, Any]) -> dict[str, Any]:

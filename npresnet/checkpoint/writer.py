@@ -162,3 +162,7 @@ def _checked(arrays: Arrays) -> dict[str, np.ndarray]:
 def _with_counters(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     layers = [name.removesuffix("running_var") for name in arrays if name.endswith(".running_var")]
     return {f"{layer}num_batches_tracked": np.array(0, np.int64) for layer in layers} | arrays
+
+
+SAVERS = {".npz": save_npz, ".safetensors": save_safetensors, "": save_transformers}
+"""The function that writes a file of this suffix; a path without one is a directory as Transformers writes it."""

@@ -95,6 +95,12 @@ def matmul(a: Any, b: Any) -> Any:
     return out
 
 
+def over_channels(x: Any, task: Callable[[int, int], None]) -> None:
+    """Call ``task(first, last)`` for blocks of the channels of an array (N, C, H, W), on all threads."""
+    channels = blocks(x.shape[1], pieces(x.size))
+    for_each(lambda index: task(channels[index].start, channels[index].stop), len(channels))
+
+
 def pieces(elements: int) -> int:
     """Into how many pieces a simple loop over so many array elements is worth cutting; it depends on nothing else."""
     return max(1, min(16, elements >> 16))

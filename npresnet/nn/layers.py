@@ -240,6 +240,12 @@ class Linear(Module):
         self.weight = Parameter(np.zeros((out_features, in_features), np.float32))
         self.bias = Parameter(np.zeros(out_features, np.float32))
 
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw weight and bias uniformly within 1 / sqrt(in_features), as PyTorch does."""
+        bound = 1 / np.sqrt(self.weight.shape[1])
+        for parameter in (self.weight, self.bias):
+            parameter.data = rng.uniform(-bound, bound, parameter.shape).astype(parameter.data.dtype)
+
     def forward(self, x: Array) -> Array:
         """(N, F) -> (N, O)."""
         y, cache = ops.linear(x, self.weight.data, self.bias.data)

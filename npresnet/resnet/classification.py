@@ -31,11 +31,15 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
     """
 
     def _build(self) -> None:
-        self.resnet = ResNetModel(self.config, _initialize=False)
-        _share_rng(self.resnet, self.rng)
+        self.resnet = ResNetModel(self.config, seed=self.rng, _initialize=False)
         self.dropout = Dropout(self.config.dropout, self.rng)
-        head = Linear(self.config.num_features, self.config.num_labels) if self.config.num_labels else Identity()
-        self.classifier = Sequential(Flatten(), head)
+        self.classifier = self._new_classifier()
+
+    def _new_classifier(self) -> Sequential:
+        config = self.config
+        return Sequential(
+            Flatten(), Linear(config.num_features, config.num_labels) if config.num_labels else Identity()
+        )
 
     def forward(  # type: ignore[override]
         self,
@@ -214,12 +218,8 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         config = self.config
         reduction = 1 if config.stem_type == "cifar" else 2
         info = [{"num_chs": config.embedding_size, "reduction": reduction, "module": "resnet.embedder.embedder"}]
-        reduction = 1 if config.stem_type == "cifar" else 4
-        for index, width in enumerate(config.hidden_sizes):
-            stride = 2 if index > 0 or config.downsample_in_first_stage else 1
-            dilated = config.output_stride < 32 and reduction * stride > config.output_stride
-            reduction *= 1 if dilated else stride
-            info.append({"num_chs": width, "reduction": reduction, "module": f"resnet.encoder.stages.{index}"})
+        for index, (width, stage) in enumerate(zip(config.hidden_sizes, config.stage_geometry, strict=True)):
+            info.append({"num_chs": width, "reduction": stage.reduction, "module": f"resnet.encoder.stages.{index}"})
         return info
 
     def get_classifier(self) -> Module:
@@ -243,20 +243,11 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         changes: dict[str, Any] = {"num_labels": num_labels, "id2label": id2label}
         if global_pool is not None:
             changes["global_pool"] = global_pool
-        fresh = type(self)(self.config.replace(**changes), _initialize=False)
-        fresh.rng = self.rng
-        head = fresh.classifier[1]
+        dtype = self.dtype
+        self.config = self.resnet.config = self.config.replace(**changes)
+        self.resnet.pooler.kind = self.config.global_pool
+        self.classifier = self._new_classifier()
+        self.classifier.astype(dtype).train(self.training)
+        head = self.classifier[1]
         if isinstance(head, Linear):
-            bound = 1 / np.sqrt(head.weight.shape[1])
-            for parameter in (head.weight, head.bias):
-                parameter.data = self.rng.uniform(-bound, bound, parameter.shape).astype(self.dtype)
-        fresh.classifier.train(self.training)
-        self.config = self.resnet.config = fresh.config
-        self.classifier = fresh.classifier
-        self.resnet.pooler.kind = fresh.config.global_pool
-
-
-def _share_rng(model: Module, rng: np.random.Generator) -> None:
-    for _, module in model.named_modules():
-        if isinstance(module, Dropout):
-            module.rng = rng
+            head.initialize(self.rng)

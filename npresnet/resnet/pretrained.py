@@ -45,7 +45,7 @@ class ResNetPreTrainedModel(Module):
     ----------
     config : ResNetConfig, optional
         The architecture; by default the preset of the class, or Transformers' default.
-    seed : int, optional
+    seed : int or numpy.random.Generator, optional
         Of the random initialisation, dropout and stochastic depth.
     **fields
         Fields of the configuration to change.
@@ -65,7 +65,12 @@ class ResNetPreTrainedModel(Module):
     _prefix: ClassVar[str] = ""  # what canonical names have in front of this model's own
 
     def __init__(
-        self, config: ResNetConfig | None = None, *, seed: int | None = None, _initialize: bool = True, **fields: Any
+        self,
+        config: ResNetConfig | None = None,
+        *,
+        seed: int | np.random.Generator | None = None,
+        _initialize: bool = True,
+        **fields: Any,
     ) -> None:
         super().__init__()
         if config is None:
@@ -93,9 +98,7 @@ class ResNetPreTrainedModel(Module):
                 std = np.sqrt(2 / (O * kh * kw))
                 module.weight.data = self.rng.standard_normal(module.weight.shape, np.float32) * np.float32(std)
             elif isinstance(module, Linear):
-                bound = 1 / np.sqrt(module.weight.shape[1])
-                for parameter in (module.weight, module.bias):
-                    parameter.data = self.rng.uniform(-bound, bound, parameter.shape).astype(np.float32)
+                module.initialize(self.rng)
             elif isinstance(module, BatchNorm2d) and self.config.zero_init_last:
                 last = 1 if self.config.layer_type == "basic" else 2
                 if name.endswith(f".layer.{last}.normalization"):
@@ -368,15 +371,14 @@ class ResNetPreTrainedModel(Module):
         OSError
             If the file cannot be written.
         """
-        from ..checkpoint import save_npz, save_safetensors, save_transformers
+        from ..checkpoint.writer import SAVERS
 
-        savers = {".npz": save_npz, ".safetensors": save_safetensors, "": save_transformers}
         suffix = Path(path).suffix if not Path(path).is_dir() else ""
-        if suffix not in savers:
+        if suffix not in SAVERS:
             raise ValueError(f"cannot write {suffix!r} files; use .npz, .safetensors, or a directory without a suffix")
         arrays = {self._prefix + name: array for name, array in self.state_dict().items()}
         preprocessing = self.processor.to_dict() if self._takes_pictures else None
-        savers[suffix](path, arrays, self.config, preprocessing)
+        SAVERS[suffix](path, arrays, self.config, preprocessing)
 
     def _as_wanted(self, output: ModelOutput, return_dict: bool | None) -> Any:
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()

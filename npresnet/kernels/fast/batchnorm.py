@@ -14,21 +14,21 @@ Array = NDArray[np.floating]
 def batchnorm_statistics(x: Array) -> tuple[Array, Array]:
     """See :func:`npresnet.kernels.reference.batchnorm_statistics`."""
     mean, var = np.empty((2, x.shape[1]), x.dtype)
-    _each_block(x, lambda a, b: _statistics(_planes(x), mean, var, a, b))
+    parallel.over_channels(x, lambda a, b: _statistics(_planes(x), mean, var, a, b))
     return mean, var
 
 
 def batchnorm_normalize(x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array) -> Array:
     """See :func:`npresnet.kernels.reference.batchnorm_normalize`."""
-    y = np.empty(x.shape, x.dtype)
-    _each_block(x, lambda a, b: _normalize(_planes(x), _planes(y), mean, inv_std * weight, bias, a, b))
+    y, scale = np.empty(x.shape, x.dtype), weight * inv_std
+    parallel.over_channels(x, lambda a, b: _normalize(_planes(x), _planes(y), mean, scale, bias, a, b))
     return y
 
 
 def batchnorm_sums(dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
     """See :func:`npresnet.kernels.reference.batchnorm_sums`."""
     dbias, dweight = np.empty((2, x.shape[1]), x.dtype)
-    _each_block(x, lambda a, b: _sums(_planes(dy), _planes(x), mean, inv_std, dbias, dweight, a, b))
+    parallel.over_channels(x, lambda a, b: _sums(_planes(dy), _planes(x), mean, inv_std, dbias, dweight, a, b))
     return dbias, dweight
 
 
@@ -42,13 +42,10 @@ def batchnorm_backward(
     scale = weight * inv_std
     slope = -scale * inv_std * dweight / m
     constant = -scale * dbias / m
-    _each_block(x, lambda a, b: _backward(_planes(dy), _planes(x), _planes(dx), mean, scale, slope, constant, a, b))
+    parallel.over_channels(
+        x, lambda a, b: _backward(_planes(dy), _planes(x), _planes(dx), mean, scale, slope, constant, a, b)
+    )
     return dx
-
-
-def _each_block(x, task):  # type: ignore[no-untyped-def]
-    channels = parallel.blocks(x.shape[1], parallel.pieces(x.size))
-    parallel.for_each(lambda i: task(channels[i].start, channels[i].stop), len(channels))
 
 
 def _planes(x: Array) -> Array:

@@ -19,14 +19,14 @@ def max_pool2d(
     y = np.empty((*x.shape[:2], *output), x.dtype)
     argmax = np.empty(y.shape, np.int32)
     geometry = (*kernel, *stride, *padding, *dilation)
-    _each_block(x, lambda a, b: _max_pool2d(x, y, argmax, *geometry, a, b))
+    parallel.over_channels(x, lambda a, b: _max_pool2d(x, y, argmax, *geometry, a, b))
     return y, argmax
 
 
 def max_pool2d_backward(dy: Array, argmax: NDArray[np.int32], image: Pair) -> Array:
     """See :func:`npresnet.kernels.reference.max_pool2d_backward`."""
     dx = np.empty((*dy.shape[:2], *image), dy.dtype)
-    _each_block(dx, lambda a, b: _max_pool2d_backward(dy, argmax, dx.reshape(*dy.shape[:2], -1), a, b))
+    parallel.over_channels(dx, lambda a, b: _max_pool2d_backward(dy, argmax, dx.reshape(*dy.shape[:2], -1), a, b))
     return dx
 
 
@@ -34,7 +34,7 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, divisor: Arr
     """See :func:`npresnet.kernels.reference.avg_pool2d`."""
     y = np.empty((*x.shape[:2], *divisor.shape), x.dtype)
     divisor = divisor.astype(x.dtype)
-    _each_block(x, lambda a, b: _avg_pool2d(x, y, *kernel, *stride, *padding, divisor, a, b))
+    parallel.over_channels(x, lambda a, b: _avg_pool2d(x, y, *kernel, *stride, *padding, divisor, a, b))
     return y
 
 
@@ -42,13 +42,8 @@ def avg_pool2d_backward(dy: Array, image: Pair, kernel: Pair, stride: Pair, padd
     """See :func:`npresnet.kernels.reference.avg_pool2d_backward`."""
     dx = np.empty((*dy.shape[:2], *image), dy.dtype)
     divisor = divisor.astype(dy.dtype)
-    _each_block(dx, lambda a, b: _avg_pool2d_backward(dy, dx, *kernel, *stride, *padding, divisor, a, b))
+    parallel.over_channels(dx, lambda a, b: _avg_pool2d_backward(dy, dx, *kernel, *stride, *padding, divisor, a, b))
     return dx
-
-
-def _each_block(x, task):  # type: ignore[no-untyped-def]
-    channels = parallel.blocks(x.shape[1], parallel.pieces(x.size))
-    parallel.for_each(lambda i: task(channels[i].start, channels[i].stop), len(channels))
 
 
 @jit
