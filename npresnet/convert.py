@@ -121,8 +121,8 @@ def convert(
         If the target exists and ``force`` is false.
     """
     from npresnet import checkpoint
-    from npresnet.checkpoint.adapt import adapt_input_channels, describe_differences
-    from npresnet.checkpoint.architecture import default_preprocessing, expected_shapes
+    from npresnet.checkpoint.adapt import describe_differences
+    from npresnet.checkpoint.architecture import default_preprocessing, expected_shapes, with_input_channels
     from npresnet.checkpoint.writer import SAVERS
     from npresnet.image import ImageProcessor
 
@@ -132,10 +132,7 @@ def convert(
     found = checkpoint.read(source)
     config = (config or found.config).replace(**overrides)
     expected = expected_shapes(config)
-    arrays = dict(found.arrays)
-    if config.num_channels != found.config.num_channels:
-        first = next(iter(expected))
-        arrays[first] = adapt_input_channels(arrays[first], config.num_channels)
+    arrays = with_input_channels(found.arrays, config.num_channels)
     shapes = {name: array.shape for name, array in arrays.items()}
     differences = describe_differences(expected, shapes)
     if differences:

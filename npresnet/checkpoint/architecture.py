@@ -18,7 +18,7 @@ from npresnet.config import ResNetConfig, tiered_width
 from npresnet.image import ImageProcessor
 from npresnet.labels import CIFAR10_LABELS, imagenet_labels
 
-from .adapt import describe_differences
+from .adapt import adapt_input_channels, describe_differences
 from .errors import CheckpointError
 from .names import STEM, shortcut_type_of, to_canonical
 
@@ -142,6 +142,12 @@ def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
         shapes[HEAD] = (config.num_labels, config.num_features)
         shapes["classifier.1.bias"] = (config.num_labels,)
     return shapes
+
+
+def with_input_channels(arrays: Mapping[str, np.ndarray], num_channels: int) -> dict[str, np.ndarray]:
+    """Canonical arrays with the first convolution fitted to so many channels; see :func:`adapt_input_channels`."""
+    first = next(name for name in (f"{STEM}.convolution.weight", f"{STEM}.0.convolution.weight") if name in arrays)
+    return {**arrays, first: adapt_input_channels(arrays[first], num_channels)}
 
 
 def default_preprocessing(naming: str, config: ResNetConfig) -> dict[str, Any]:

@@ -323,8 +323,7 @@ class ResNetPreTrainedModel(Module):
     @classmethod
     def _from_checkpoint(cls, checkpoint: Checkpoint, dtype: DTypeLike, overrides: Mapping[str, Any]) -> Self:
         from ..checkpoint import CheckpointError
-        from ..checkpoint.adapt import adapt_input_channels
-        from ..checkpoint.architecture import default_preprocessing
+        from ..checkpoint.architecture import default_preprocessing, with_input_channels
         from ..image import ImageProcessor
 
         config = checkpoint.config
@@ -343,12 +342,9 @@ class ResNetPreTrainedModel(Module):
 
         arrays = {
             name.removeprefix(cls._prefix): array  # a headless model leaves the classifier out
-            for name, array in checkpoint.arrays.items()
+            for name, array in with_input_channels(checkpoint.arrays, config.num_channels).items()
             if name.startswith(cls._prefix) and (config.num_labels or not name.startswith("classifier."))
         }
-        if config.num_channels != checkpoint.config.num_channels:
-            first = next(name for name, _ in model.named_parameters())
-            arrays[first] = adapt_input_channels(arrays[first], config.num_channels)
         model.astype(dtype).load_state_dict(arrays)
         if not model._takes_pictures:
             return model.eval()
