@@ -70,7 +70,7 @@ def for_each(task: Callable[[int], None], count: int) -> None:
             _local.inside = False
 
     with single_threaded_blas():
-        pool = _pool()
+        pool = _pool(num_threads() - 1)
         pool.keep_off_this_core()
         futures = [pool.submit(work) for _ in range(helpers)]
         try:
@@ -80,6 +80,27 @@ def for_each(task: Callable[[int], None], count: int) -> None:
         for error in errors:
             if error is not None:
                 raise error
+
+
+def run_together(task: Callable[[int], None], threads: int) -> None:
+    """Call ``task(0)`` here and ``task(1)`` ... ``task(threads - 1)`` in other threads, all at the same time.
+
+    For compiled work that shares itself out: a call that starts late, or only after the others have ended, must find
+    nothing left to do. From inside a task of :func:`for_each`, only ``task(0)`` is called.
+    """
+    if threads < 2 or getattr(_local, "inside", False):
+        task(0)
+        return
+    pool = _pool(threads - 1)
+    pool.keep_off_this_core()
+    futures = [pool.submit(task, thread) for thread in range(1, threads)]
+    try:
+        task(0)
+    finally:
+        errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -143,8 +164,8 @@ class _Pool(ThreadPoolExecutor):
 
 
 @functools.cache
-def _pool() -> _Pool:
-    return _Pool(max(1, num_threads() - 1))
+def _pool(workers: int) -> _Pool:
+    return _Pool(workers)
 
 
 if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but not its threads

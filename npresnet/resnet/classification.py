@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import ops
+from ..kernels import active_backend
 from ..nn import Dropout, Flatten, Identity, Linear, Module, Sequential
 from ..outputs import ImageClassifierOutputWithNoAttention, Prediction
 from .features import ResNetModel
 from .pretrained import ResNetPreTrainedModel
 
 if TYPE_CHECKING:
+    from ..engine import Plan
+    from ..engine.graph import Graph
     from ..picture import ImageSource
 
 Array = NDArray[np.floating]
@@ -34,6 +37,7 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         self.resnet = ResNetModel(self.config, seed=self.rng, _initialize=False)
         self.dropout = Dropout(self.config.dropout, self.rng)
         self.classifier = self._new_classifier()
+        self._plan: Plan | None = None
 
     def _new_classifier(self) -> Sequential:
         config = self.config
@@ -78,6 +82,28 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
         self._keep((logits, dlogits))
         result = ImageClassifierOutputWithNoAttention(loss, logits, output.hidden_states)
         return self._as_wanted(result, return_dict)
+
+    def _graph(self) -> Graph:
+        from ..engine.graph import Graph
+
+        return Graph(
+            self.resnet.embedder, self.resnet.encoder, self.resnet.pooler, self.classifier[1], prefix="resnet."
+        )
+
+    def _from_plan(  # type: ignore[override]
+        self,
+        plan: Plan,
+        pixel_values: Array,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ImageClassifierOutputWithNoAttention | tuple[Any, ...]:
+        graph = plan.graph
+        states = graph.states if self._wants_all(output_hidden_states) else []
+        maps = plan.run(self.resnet._checked(pixel_values), [*states, graph.end])
+        if maps is None:
+            return self._ordinarily(pixel_values, output_hidden_states=output_hidden_states, return_dict=return_dict)
+        hidden = tuple(maps[number] for number in states) or None
+        return self._as_wanted(ImageClassifierOutputWithNoAttention(None, maps[graph.end], hidden), return_dict)
 
     def _loss(
         self, logits: Array, labels: ArrayLike, label_smoothing: float, class_weights: ArrayLike | None
@@ -182,7 +208,7 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
 
     def _rank(self, images: Sequence[ImageSource], top_k: int) -> list[list[Prediction]]:
         pixel_values = self.processor(images).astype(self.dtype, copy=False)
-        logits = self(pixel_values, return_dict=True).logits
+        logits = self._fast(pixel_values, return_dict=True).logits
         problem = self.config.problem_type
         scores = logits.astype(np.float64)
         if problem == "multi_label_classification":
@@ -196,6 +222,15 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
             [Prediction(int(i), names[int(i)], float(row[i])) for i in order]
             for row, order in zip(scores, best, strict=True)
         ]
+
+    @property
+    def _fast(self) -> Callable[..., Any]:
+        """The quickest way to the outputs: a plan of the engine, kept from call to call."""
+        if active_backend() != "numba" or self.dtype != np.float32:
+            return self
+        if self._plan is None:
+            self._plan = self.compile()
+        return self._plan
 
     # ----------------------------------------------------------------------------------------- the verbs of timm
 

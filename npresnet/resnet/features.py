@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,10 @@ from ..blocks import ResNetEmbeddings, ResNetEncoder
 from ..nn import GlobalPool2d
 from ..outputs import BackboneOutput, BaseModelOutputWithPoolingAndNoAttention
 from .pretrained import ResNetPreTrainedModel
+
+if TYPE_CHECKING:
+    from ..engine import Plan
+    from ..engine.graph import Graph
 
 Array = NDArray[np.floating]
 
@@ -23,12 +27,7 @@ class _FeatureExtractor(ResNetPreTrainedModel):
     encoder: ResNetEncoder
 
     def _hidden_states(self, pixel_values: Array) -> list[Array]:
-        pixel_values = np.asarray(pixel_values)
-        if not np.issubdtype(pixel_values.dtype, np.floating):
-            raise TypeError(
-                f"pixel_values must be float32 or float64, found {pixel_values.dtype}; "
-                "model.processor(images) turns pictures into pixel_values"
-            )
+        pixel_values = self._checked(pixel_values)
         states = self.encoder.hidden_states(self.embedder(pixel_values))
         self._keep([state.shape for state in states])
         return states
@@ -54,8 +53,17 @@ class _FeatureExtractor(ResNetPreTrainedModel):
         dx = self.embedder.backward(dy, input_gradient)
         return dx if input_gradient else None
 
+    def _checked(self, pixel_values: Array) -> Array:
+        pixel_values = np.asarray(pixel_values)
+        if not np.issubdtype(pixel_values.dtype, np.floating):
+            raise TypeError(
+                f"pixel_values must be float32 or float64, found {pixel_values.dtype}; "
+                "model.processor(images) turns pictures into pixel_values"
+            )
+        return pixel_values
+
     def _all(self, states: list[Array], wanted: bool | None) -> tuple[Array, ...] | None:
-        return tuple(states) if (self.config.output_hidden_states if wanted is None else wanted) else None
+        return tuple(states) if self._wants_all(wanted) else None
 
 
 class ResNetModel(_FeatureExtractor):
@@ -134,6 +142,29 @@ class ResNetModel(_FeatureExtractor):
             raise ValueError("backward needs the gradient of at least one output, such as d_pooler_output")
         return self._backward(gradients, input_gradient)
 
+    def _graph(self) -> Graph:
+        from ..engine.graph import Graph
+
+        return Graph(self.embedder, self.encoder, self.pooler)
+
+    def _from_plan(  # type: ignore[override]
+        self,
+        plan: Plan,
+        pixel_values: Array,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPoolingAndNoAttention | tuple[Any, ...]:
+        graph = plan.graph
+        states = graph.states if self._wants_all(output_hidden_states) else graph.states[-1:]
+        maps = plan.run(self._checked(pixel_values), [*states, graph.pooled])
+        if maps is None:
+            return self._ordinarily(pixel_values, output_hidden_states, return_dict)
+        last, pooled = maps[graph.states[-1]], maps[graph.pooled][:, :, None, None]
+        output = BaseModelOutputWithPoolingAndNoAttention(
+            last, pooled, self._all([maps[number] for number in states], output_hidden_states)
+        )
+        return self._as_wanted(output, return_dict)
+
     def forward_intermediates(self, pixel_values: Array, indices: Sequence[int] | None = None) -> list[Array]:
         """Return feature maps at every reduction, as timm's method of this name.
 
@@ -207,6 +238,28 @@ class ResNetBackbone(_FeatureExtractor):
         states = self._hidden_states(pixel_values)
         maps = tuple(states[i] for i in self._numbers())
         return self._as_wanted(BackboneOutput(maps, self._all(states, output_hidden_states)), return_dict)
+
+    def _graph(self) -> Graph:
+        from ..engine.graph import Graph
+
+        return Graph(self.embedder, self.encoder)
+
+    def _from_plan(  # type: ignore[override]
+        self,
+        plan: Plan,
+        pixel_values: Array,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BackboneOutput | tuple[Any, ...]:
+        numbers, states = self._numbers(), plan.graph.states
+        everything = self._wants_all(output_hidden_states)
+        wanted = states if everything else [states[number] for number in numbers]
+        maps = plan.run(self._checked(pixel_values), wanted)
+        if maps is None:
+            return self._ordinarily(pixel_values, output_hidden_states, return_dict)
+        hidden = tuple(maps[number] for number in states) if everything else None
+        output = BackboneOutput(tuple(maps[states[number]] for number in numbers), hidden)
+        return self._as_wanted(output, return_dict)
 
     def backward(  # type: ignore[override]
         self, d_feature_maps: Sequence[Array | None], *, input_gradient: bool = False

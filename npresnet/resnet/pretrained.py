@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..checkpoint import Checkpoint
+    from ..engine import Plan
+    from ..engine.graph import Graph
+    from ..engine.target import Target
     from ..image import ImageProcessor
     from ..summary import Summary
 
@@ -158,6 +161,79 @@ class ResNetPreTrainedModel(Module):
         from ..summary import summarize
 
         return summarize(self, input_size, depth)
+
+    # ------------------------------------------------------------------------------------------------------- engine
+
+    def compile(
+        self,
+        batch: int | None = None,
+        *,
+        precision: str = "float32",
+        winograd: bool = True,
+        num_threads: int | None = None,
+        calibration: Array | None = None,
+        target: Target | None = None,
+    ) -> Plan:
+        """Return a plan: a callable that computes what the model computes in evaluation mode, as fast as it can.
+
+        Parameters
+        ----------
+        batch : int, optional
+            Prepare for so many images of the processor's size now; any other shape is prepared when it comes.
+        precision : {"float32", "bfloat16", "int8"}
+            Number format of weights and feature maps. ``int8`` measures the maps on ``calibration``.
+        winograd : bool
+            Allow Winograd's algorithm for 3x3 convolutions where it is faster. Its rounding errors are larger than those of the
+            direct sum, at most four times PyTorch's.
+        num_threads : int, optional
+            Default ``NPRESNET_NUM_THREADS``, or all processors. Results do not depend on it.
+        calibration : (N, C, H, W) float32, optional
+            Typical pixel values, for ``int8``; by default noise, which is only good for timing.
+        target : Target, optional
+            A part of the processor, such as ``npresnet.engine.find_target("avx2")``.
+
+        Returns
+        -------
+        Plan
+            Call it as the model: ``plan(pixel_values).logits``. Weights that change later are noticed. ``plan.describe()``
+            tells which layer runs how.
+
+        Raises
+        ------
+        ValueError
+            For a precision that this processor has no instructions for.
+        """
+        from ..engine import Plan
+        from ..summary import default_input_size
+
+        plan = Plan(self, self._graph, precision, winograd, num_threads, calibration, target)
+        if batch is not None:
+            if batch < 1:
+                raise ValueError(f"batch must be at least 1, found {batch}")
+            plan.prepare((batch, *default_input_size(self)))
+        return plan
+
+    def _graph(self) -> Graph:
+        """What the engine has to compute; to be written by each model."""
+        raise NotImplementedError
+
+    def _from_plan(self, plan: Plan, pixel_values: Array, *arguments: Any, **keywords: Any) -> Any:
+        """Compute the outputs of ``forward`` with a plan; to be written by each model."""
+        raise NotImplementedError
+
+    def _wants_all(self, wanted: bool | None) -> bool:
+        """Whether hidden states are to be returned."""
+        return self.config.output_hidden_states if wanted is None else wanted
+
+    def _ordinarily(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the model in evaluation mode: the ordinary path, for what the engine does not cover."""
+        before = [(module, module.training, module.keeps_cache) for _, module in self.named_modules()]
+        self.eval()
+        try:
+            return self(*arguments, **keywords)
+        finally:
+            for module, training, keeps_cache in before:
+                module.training, module.keeps_cache = training, keeps_cache
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training mode, or back; returns itself."""

@@ -1,0 +1,59 @@
+"""Notice that weights have changed, without reading all of them at every call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .code import I32, I64, Function
+from .machine import Machine, native
+
+SAMPLES = 128
+_PRIME = 1099511628211  # of the FNV hash
+
+
+def generate(name: str) -> str:
+    """Return the LLVM text of a function that hashes samples: (table of (address, count), arrays, result)."""
+    code = Function(name, [I64] * 3)
+    table, arrays, result = code.arguments
+    total = code.variable(I64)
+    with code.loop(arrays) as number:
+        address, count = (code.load(I64, table + number * 16 + place) for place in (0, 8))
+        taken = code.least(count, SAMPLES)
+        with code.loop(taken) as sample:
+            at = sample * (count - 1) // code.most(taken - 1, 1)
+            bits = code.convert(code.load(I32, address + at * 4), I64, "zext")
+            total.set(total.get() * _PRIME + bits)
+    code.store(total.get(), result)
+    return code.finish()
+
+
+class Fingerprint:
+    """Remembers which arrays a model has, and 128 numbers of each, evenly spread.
+
+    Loading replaces arrays, and training changes all numbers of most arrays, so both are noticed. A single number that is changed
+    in place by hand may not be.
+    """
+
+    def __init__(self, machine: Machine, arrays: Sequence[NDArray[Any]]) -> None:
+        self.arrays = list(arrays)  # float32 and contiguous; kept, so that no other array can take the same address
+        self._table = np.array([(array.ctypes.data, array.size) for array in self.arrays], np.int64).reshape(-1, 2)
+        self._hash = native(machine.address("fingerprint", lambda: generate("fingerprint")), 3)
+        self._seen = self._now()
+
+    def _now(self) -> int:
+        result = ctypes.c_int64()
+        self._hash(self._table.ctypes.data, len(self._table), ctypes.addressof(result))
+        return result.value
+
+    def matches(self, arrays: Sequence[NDArray[Any]]) -> bool:
+        """Whether these are the same arrays with the same numbers."""
+        return (
+            len(arrays) == len(self.arrays)
+            and all(a is b for a, b in zip(arrays, self.arrays, strict=True))
+            and self._now() == self._seen
+        )

@@ -1,0 +1,193 @@
+"""What there is to compute, taken from the modules of a model: convolutions with all that can be done on the way.
+
+BatchNorm in evaluation mode is a multiplication and an addition for each channel, and goes into the weights and the bias.
+ReLU, and the sum with the shortcut, happen when a convolution writes its result. So a bottleneck layer becomes three
+or four convolutions and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..blocks import ResidualLayer, ResNetConvLayer, ResNetEmbeddings, ResNetEncoder, ResNetShortCut
+from ..nn import (
+    Activation,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    GlobalPool2d,
+    Identity,
+    Linear,
+    MaxPool2d,
+    Module,
+    Sequential,
+    ZeroPadShortcut,
+)
+
+BOUNDS = {"identity": (float("-inf"), float("inf")), "relu": (0.0, float("inf")), "relu6": (0.0, 6.0)}
+"""Activations that only cut off: the smallest and the largest value that passes."""
+
+
+@dataclass
+class Node:
+    """One thing to compute.
+
+    Attributes
+    ----------
+    name : str
+        Of the module, as in ``named_modules``.
+    input, output : int
+        Numbers of feature maps; 0 is the image.
+    """
+
+    name: str
+    input: int
+    output: int
+
+
+@dataclass
+class Convolution(Node):
+    """``activation(normalization(convolution(input)) + residual)``; the activation is one of :data:`BOUNDS`."""
+
+    convolution: Conv2d | ZeroPadShortcut
+    normalization: BatchNorm2d | None
+    residual: int | None
+    activation: str
+
+
+@dataclass
+class Pool(Node):
+    """A pool with a window."""
+
+    module: MaxPool2d | AvgPool2d
+
+
+@dataclass
+class Ordinary(Node):
+    """A module that runs as it is, between two parts of the program: an activation that is more than a bound."""
+
+    module: Module
+
+
+@dataclass
+class GlobalPool(Node):
+    """The pool before the classifier; its output is (N, C)."""
+
+    module: GlobalPool2d
+
+
+@dataclass
+class Classifier(Node):
+    """The last layer, (N, C) -> (N, labels)."""
+
+    module: Linear
+
+
+class Graph:
+    """All nodes of a model in the order of computation.
+
+    Parameters
+    ----------
+    embedder, encoder
+        Stem and stages.
+    pooler, classifier : optional
+        What follows them, if there is.
+    prefix : str
+        Of the names of stem and stages.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    states : list of int
+        The maps that are hidden states: output of the stem, and of every stage.
+    stem : int
+        The stem's map before its pool.
+    pooled, logits : int or None
+    """
+
+    def __init__(
+        self,
+        embedder: ResNetEmbeddings,
+        encoder: ResNetEncoder,
+        pooler: GlobalPool2d | None = None,
+        classifier: Module | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.nodes: list[Node] = []
+        self._maps = 1
+        layers = embedder.embedder.layers if isinstance(embedder.embedder, Sequential) else [embedder.embedder]
+        x = 0
+        for number, layer in enumerate(layers):
+            assert isinstance(layer, ResNetConvLayer)
+            place = f".{number}" if len(layers) > 1 else ""
+            x = self._conv_layer(f"{prefix}embedder.embedder{place}", layer, x)
+        self.stem = x
+        if isinstance(embedder.pooler, MaxPool2d):
+            x = self._add(Pool(f"{prefix}embedder.pooler", x, self._new(), embedder.pooler))
+        self.states = [x]
+        for s, stage in enumerate(encoder.stages):
+            for b, block in enumerate(stage.layers.layers):  # type: ignore[attr-defined]
+                x = self._residual_layer(f"{prefix}encoder.stages.{s}.layers.{b}", block, x)
+            self.states.append(x)
+        self.pooled = self.logits = None
+        if pooler is not None:
+            self.pooled = self._add(GlobalPool(f"{prefix}pooler", x, self._new(), pooler))
+            if isinstance(classifier, Linear):
+                self.logits = self._add(Classifier("classifier.1", self.pooled, self._new(), classifier))
+
+    @property
+    def end(self) -> int:
+        """The last map."""
+        return self.nodes[-1].output
+
+    @property
+    def convolutions(self) -> list[Convolution]:
+        """The nodes with convolution weights."""
+        return [node for node in self.nodes if isinstance(node, Convolution)]
+
+    def _new(self) -> int:
+        self._maps += 1
+        return self._maps - 1
+
+    def _add(self, node: Node) -> int:
+        self.nodes.append(node)
+        return node.output
+
+    def _conv_layer(self, name: str, layer: ResNetConvLayer, x: int, residual: int | None = None) -> int:
+        return self._convolution(name, layer.convolution, layer.normalization, layer.activation, x, residual)
+
+    def _convolution(
+        self,
+        name: str,
+        convolution: Conv2d | ZeroPadShortcut,
+        normalization: BatchNorm2d | None,
+        activation: Module,
+        x: int,
+        residual: int | None = None,
+    ) -> int:
+        act = activation.name if isinstance(activation, Activation) else "identity"
+        fused = act if act in BOUNDS else "identity"
+        x = self._add(Convolution(name, x, self._new(), convolution, normalization, residual, fused))
+        if act not in BOUNDS:
+            x = self._add(Ordinary(f"{name}.activation", x, self._new(), activation))
+        return x
+
+    def _residual_layer(self, name: str, block: ResidualLayer, x: int) -> int:
+        shortcut = block.shortcut
+        residual, y = x, x
+        if isinstance(shortcut, ResNetShortCut):
+            if isinstance(shortcut.pool, AvgPool2d):
+                residual = self._add(Pool(f"{name}.shortcut.pool", residual, self._new(), shortcut.pool))
+            residual = self._convolution(
+                f"{name}.shortcut", shortcut.convolution, shortcut.normalization, Identity(), residual
+            )
+        elif isinstance(shortcut, ZeroPadShortcut):
+            residual = self._convolution(f"{name}.shortcut", shortcut, None, Identity(), residual)
+        *first, last = block.layer.layers
+        for number, layer in enumerate(first):
+            assert isinstance(layer, ResNetConvLayer)
+            y = self._conv_layer(f"{name}.layer.{number}", layer, y)
+        assert isinstance(last, ResNetConvLayer)
+        return self._convolution(
+            f"{name}.layer.{len(first)}", last.convolution, last.normalization, block.activation, y, residual
+        )

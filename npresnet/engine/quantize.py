@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from typing import Any
+
+
+def calibrate(*a: Any) -> Any:
+    raise NotImplementedError

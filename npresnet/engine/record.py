@@ -1,0 +1,73 @@
+"""One step of a program as a row of 64-bit integers, and how compiled code reads it."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .code import Function, Value
+
+FIELDS = (
+    # of every step
+    "task",  # address of the function that does one task
+    "tasks",  # how many tasks there are
+    # addresses of data
+    "input", "weights", "output", "residual", "bias",
+    # distances in bytes: to the next row of pixels, block of 16 channels, image, product of a batch of products
+    "input_row", "output_row", "residual_row",
+    "input_plane", "output_plane", "residual_plane",
+    "input_image", "output_image", "residual_image",
+    "input_batch", "weight_batch", "output_batch",
+    "weight_plane", "weight_entry", "bias_plane",
+    # sizes
+    "images", "channels", "height", "width", "out_height", "out_width",
+    # of a pool's window
+    "window", "stride", "padding", "counts_padding",
+    # of a convolution: its kernel, tiles of pixels, groups of output blocks, and the table of the reduction
+    "kernel", "input_tiles", "output_tiles", "residual_tiles", "tiles", "tiles_per_task", "tile_sums",
+    "groups", "groups_per_task", "group_blocks", "group_inputs", "table", "entries", "chunk",
+    # of Winograd's transforms
+    "tile_rows", "tile_columns", "rows_per_task",
+    # numbers in float32
+    "low", "high", "residual_scale", "scale", "zero",
+)  # fmt: skip
+SIZE = 64  # integers in a row
+assert len(FIELDS) <= SIZE
+_INDEX = {name: index for index, name in enumerate(FIELDS)}
+
+
+def make(**values: float) -> NDArray[np.int64]:
+    """Return a row with these fields; floats are kept as float32."""
+    row = np.zeros(SIZE, np.int64)
+    for name, value in values.items():
+        if isinstance(value, float):
+            value = struct.unpack("<i", struct.pack("<f", value))[0]
+        row[_INDEX[name]] = value
+    return row
+
+
+def index(name: str) -> int:
+    """Return the place of a field in a row."""
+    return _INDEX[name]
+
+
+class Fields:
+    """Reads the fields of the row at an address: ``fields["input"]``, and ``fields.number("low")`` for floats."""
+
+    def __init__(self, code: Function, address: Value) -> None:
+        self._code, self._address = code, address
+
+    def __getitem__(self, name: str) -> Value:
+        from .code import I64
+
+        return self._code.load(I64, self._address + 8 * _INDEX[name])
+
+    def number(self, name: str) -> Value:
+        """Read a float32 field."""
+        from .code import F32
+
+        return self._code.load(F32, self._address + 8 * _INDEX[name])

@@ -1,0 +1,168 @@
+"""Winograd's convolution: 4x4 outputs of a 3x3 kernel with 36 products in place of 144.
+
+Two polynomials can be multiplied by evaluating both at enough points, multiplying the values, and interpolating. A
+one-dimensional convolution of 4 outputs with a kernel of 3 is such a product of 6 coefficients: with ``d`` 6 inputs,
+``g`` the kernel, and points 0, a, -a, b, -b and infinity,
+
+    y = A.T ((G g) * (B.T d))                          in one dimension: 6 products, not 12
+    y = A.T ((G g G.T) * (B.T d B)) A                  in two dimensions: 36 products, not 144
+
+``G g G.T`` is computed once, from the weights. ``B.T d B`` costs additions only, shared by all output channels, and so does
+``A.T m A``, shared by all input channels. In between, every one of the 36 numbers of a tile is summed over the input
+channels: 36 ordinary matrix products, for which the micro-kernel is used.
+
+The points decide how much the sums and differences cancel. The usual 1 and 2 leave 8 times the rounding error of an
+ordinary convolution; 3/4 and 3/2 are exact in binary too and leave about 3 times
+(Lavin & Gray 2015, arXiv:1509.09308; Barabasz et al. 2018, arXiv:1803.10986).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import Float32
+from .code import F32, I64, Function, Value, vector
+from .record import Fields
+from .target import Target
+from .tasks import _begin
+
+TILE = 4  # outputs in a row of a tile
+SPAN = 6  # inputs that they need
+PRODUCTS = SPAN * SPAN
+A, B = 0.75, 1.5  # the points, beside 0 and infinity
+
+
+def kernel_matrix() -> NDArray[np.float64]:
+    """G, (6, 3): a row for each point, over what the other points leave of its Lagrange polynomial."""
+    rows = [[1 / (A * A * B * B), 0, 0]]
+    for point, other in ((A, B), (-A, B), (B, A), (-B, A)):
+        rows.append([power / (2 * point * point * (point * point - other * other)) for power in (1, point, point**2)])
+    return np.array([*rows, [0, 0, 1]])
+
+
+def transform_weights(weight: NDArray[np.floating]) -> NDArray[np.float32]:
+    """``G g G.T`` of every kernel: (O, C, 3, 3) -> (36, O, C), computed in float64."""
+    both = np.kron(kernel_matrix(), kernel_matrix())  # (36, 9)
+    out, channels = weight.shape[:2]
+    return (both @ weight.reshape(out * channels, 9).T.astype(np.float64)).astype(np.float32).reshape(-1, out, channels)
+
+
+def _input_combination(code: Function, d: list[Value]) -> list[Value]:
+    """``B.T d``: the polynomials of the points, with odd and even powers shared by a and -a."""
+    aa, bb = A * A, B * B
+    outer = code.fma(d[2], -(aa + bb), code.fma(d[0], aa * bb, d[4]))
+    last = code.fma(d[3], -(aa + bb), code.fma(d[1], aa * bb, d[5]))
+    even_a, odd_a = code.fma(d[2], -bb, d[4]), code.fma(d[1], -bb, d[3])
+    even_b, odd_b = code.fma(d[2], -aa, d[4]), code.fma(d[1], -aa, d[3])
+    return [
+        outer,
+        code.fma(odd_a, A, even_a), code.fma(odd_a, -A, even_a),
+        code.fma(odd_b, B, even_b), code.fma(odd_b, -B, even_b),
+        last,
+    ]  # fmt: skip
+
+
+def _output_combination(code: Function, m: list[Value]) -> list[Value]:
+    """``A.T m``: powers 0 to 3 of the points."""
+    sum_a, sum_b = m[1] + m[2], m[3] + m[4]
+    difference_a, difference_b = m[1] - m[2], m[3] - m[4]
+    return [
+        m[0] + sum_a + sum_b,
+        code.fma(difference_b, B, difference_a * A),
+        code.fma(sum_b, B * B, sum_a * (A * A)),
+        code.fma(difference_b, B**3, code.fma(difference_a, A**3, m[5])),
+    ]
+
+
+def _in_two_dimensions(
+    code: Function, grid: list[list[Value]], combine: Callable[[Function, list[Value]], list[Value]]
+) -> list[list[Value]]:
+    """Combine columns, then rows."""
+    columns = [combine(code, list(column)) for column in zip(*grid, strict=True)]
+    return [combine(code, list(row)) for row in zip(*columns, strict=True)]
+
+
+def _lanes(target: Target) -> int:
+    """Channels at a time: a tile of vectors has to fit the registers."""
+    return {"avx512": 16, "avx2": 8}.get(target.level, 4)
+
+
+def winograd_input(name: str, target: Target) -> str:
+    """``B.T d B`` for some rows of tiles of one image's block of channels: map -> (36, blocks, tiles, 16)."""
+    code, fields, _, task, _ = _begin(name)
+    plane, tiles_y = _plane_and_rows(code, fields, task)
+    images, columns, batch = fields["images"], fields["tile_columns"], fields["output_batch"]
+    image, block = plane % images, plane // images
+    row = fields["input_row"]
+    source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
+    place = fields["output"] + plane * fields["tile_rows"] * columns * 64
+    lanes = _lanes(target)
+    kind = vector(F32, lanes)
+    with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
+        corner = source + y * TILE * row + x * (TILE * 64)
+        to = place + (y * columns + x) * 64
+        for part in range(0, 64, 4 * lanes):
+            d = [[code.load(kind, corner + row * r + (c * 64 + part)) for c in range(SPAN)] for r in range(SPAN)]
+            for number, values in enumerate(_in_two_dimensions(code, d, _input_combination)):
+                for c, value in enumerate(values):
+                    code.store(value, to + batch * (number * SPAN + c) + part)
+    return code.finish()
+
+
+def winograd_output(name: str, target: Target, with_residual: bool) -> str:
+    """``A.T m A``, bias, residual and activation, for some rows of tiles: (36, blocks, tiles, 16) -> map."""
+    code, fields, _, task, _ = _begin(name)
+    plane, tiles_y = _plane_and_rows(code, fields, task)
+    images, columns, batch = fields["images"], fields["tile_columns"], fields["input_batch"]
+    image, block = plane % images, plane // images
+    height, width, row = fields["height"], fields["width"], fields["output_row"]
+    source = fields["input"] + plane * fields["tile_rows"] * columns * 64
+    place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
+    residual_row = fields["residual_row"]
+    residual_place = fields["residual"] + block * fields["residual_plane"] + image * fields["residual_image"]
+    lanes = _lanes(target)
+    kind = vector(F32, lanes)
+    low, high = code.splat(fields.number("low"), lanes), code.splat(fields.number("high"), lanes)
+    bias = fields["bias"] + block * 64
+    grid = [(r, c) for r in range(TILE) for c in range(TILE)]
+
+    with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
+        m_at = source + (y * columns + x) * 64
+        top, left = y * TILE, x * TILE
+        to = place + top * row + left * 64
+        added = residual_place + top * residual_row + left * 64
+        whole = (top + TILE <= height) & (left + TILE <= width)
+        for part in range(0, 64, 4 * lanes):
+            m = [[code.load(kind, m_at + batch * (r * SPAN + c) + part) for c in range(SPAN)] for r in range(SPAN)]
+            values = _in_two_dimensions(code, m, _output_combination)
+            offset = code.load(kind, bias + part)
+
+            def finish(r: int, c: int, values: Any = values, offset: Value = offset, part: int = part) -> None:
+                result = values[r][c] + offset
+                if with_residual:
+                    result = result + code.load(kind, added + residual_row * r + (c * 64 + part))
+                code.store(code.minimum(high, code.maximum(low, result)), to + row * r + (c * 64 + part))
+
+            def all_of_them(finish: Callable[[int, int], None] = finish) -> None:
+                for r, c in grid:
+                    finish(r, c)
+
+            def those_inside(finish: Callable[[int, int], None] = finish) -> None:
+                for r, c in grid:
+                    with code.when((top + r < height) & (left + c < width)):
+                        finish(r, c)
+
+            code.either(whole, all_of_them, those_inside)
+    return code.finish()
+
+
+def _plane_and_rows(code: Function, fields: Fields, task: Value) -> tuple[Value, tuple[Value, Value]]:
+    """Which image's block of channels a task works on, and its first and last row of tiles."""
+    rows, per_task = fields["tile_rows"], fields["rows_per_task"]
+    tasks = (rows + per_task - 1) // per_task
+    first = task % tasks * per_task
+    return task // tasks, (first, code.least(first + per_task, rows))
