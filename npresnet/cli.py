@@ -17,7 +17,7 @@ from typing import TextIO
 
 from npresnet import __version__
 
-COMMANDS = ("predict", "convert", "fetch", "summary")
+COMMANDS = ("predict", "convert", "fetch", "summary", "bench")
 
 DESCRIPTION = "ResNet in pure Python: classify pictures, convert and fetch checkpoints, look inside a network."
 EPILOG = """\
@@ -27,6 +27,7 @@ examples:
   npresnet predict photos/ --weights weights/r50.npz --csv labels.csv
   npresnet convert resnet50.pth r50.safetensors     no PyTorch needed
   npresnet summary resnet50                         shapes, parameters, multiply-adds
+  npresnet bench                                    how fast, compared with PyTorch and ONNX Runtime?
 
 exit status: 0 success, 1 something failed, 2 wrong usage, 130 interrupted
 Set NPRESNET_DEBUG=1 to see where an error comes from.
