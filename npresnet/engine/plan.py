@@ -23,6 +23,7 @@ from .target import Target, find_target
 Array = NDArray[np.floating]
 
 PROGRAMS = 4  # kept: one for each shape of input and choice of outputs
+CALIBRATION = 16  # images of the first call, for int8
 PIXELS = 16 * 224 * 224  # of a batch that runs at once; a larger batch is cut, so that memory stays within bounds
 
 
@@ -42,7 +43,8 @@ class Plan:
         Allow Winograd's algorithm where it is faster; its rounding errors are up to four times those of the direct one.
     num_threads : int, optional
     calibration : (N, C, H, W), optional
-        Pixel values like those to come, for int8: they tell how large the numbers of each map become.
+        Pixel values like those to come, for int8: they tell how large the numbers of each map become. By default the first
+        that are passed.
     target : Target, optional
         A part of the processor, for comparison.
 
@@ -114,6 +116,11 @@ class Plan:
             return None
         x = np.ascontiguousarray(x)
         numbers = frozenset(wanted)
+        if self._store is None:
+            try:
+                self._calibrate(x[:CALIBRATION])
+            except TooSmall:
+                return None
         at_once = max(1, PIXELS // (x.shape[2] * x.shape[3]))
         try:
             parts = [
@@ -128,7 +135,7 @@ class Plan:
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Make the program for a shape of input (N, C, H, W), so that the first call need not."""
-        if self._all_float32:
+        if self._all_float32 and self._store is not None:
             self._program(shape, frozenset({self._graph.end}))
 
     @property
@@ -140,6 +147,7 @@ class Plan:
 
     def _program(self, shape: Any, wanted: frozenset[int]) -> Program:
         key = (shape, wanted)
+        assert self._store is not None
         program = self._programs.pop(key, None)
         if program is None:
             program = Program(self._graph, self._machine, self._store, shape, wanted, self.winograd, self.num_threads)
@@ -171,18 +179,28 @@ class Plan:
         self._graph = self._make_graph()
         self.channels = _channels(self._graph)
         self._programs.clear()
-        self._store = WeightStore(self.precision, self.channels)
-        if self.precision == "int8" and self._all_float32:
-            maps = calibrate(self._graph, self._machine, self.channels, self._calibration, self.num_threads)
-            self._store = WeightStore(self.precision, self.channels, maps)
+        self._store: WeightStore | None = None
+        if self.precision != "int8":
+            self._store = WeightStore(self.precision, self.channels)
+        elif self._calibration is not None and self._all_float32:
+            self._calibrate(self._calibration)
+
+    def _calibrate(self, images: Array) -> None:
+        images = np.ascontiguousarray(images, np.float32)
+        if images.ndim != 4 or images.shape[1] != self.channels[0] or not images.size:
+            raise ValueError(
+                f"calibration needs pixel values of shape (N, {self.channels[0]}, H, W), found {images.shape}"
+            )
+        maps = calibrate(self._graph, self._machine, self.channels, images, self.num_threads)
+        self._store = WeightStore(self.precision, self.channels, maps)
 
     # -------------------------------------------------------------------------------------------------------- looking
 
     def profile(self, pixel_values: Array, repeats: int = 5) -> str:
         """Time every step on these pixel values, and return :meth:`describe`."""
         x = np.ascontiguousarray(pixel_values, np.float32)
+        self.run(x, [self.graph.end])
         program = self._program(x.shape, frozenset({self.graph.end}))
-        program.run(x)
         program.profile(x, repeats)
         return self.describe()
 
@@ -190,7 +208,7 @@ class Plan:
         """Return a table: which layer runs how, its multiply-adds, and after :meth:`profile` its time."""
         head = (
             f"{self.precision} on {self.target.cpu} ({self.target.level}), {self.num_threads} threads, "
-            f"weights {self._store.bytes / 1e6:.1f} MB"
+            f"weights {self._store.bytes / 1e6 if self._store else 0:.1f} MB"
         )
         if self._last is None:
             return f"{head}\nno program yet: call the plan, or compile(batch=...)"

@@ -125,10 +125,8 @@ class Program:
     def _interleaved_image(self) -> Map:
         """The input: the channels of a pixel side by side, with the border that the first convolution needs."""
         n, channels, height, width = self.shape
-        per_step = 4 // ELEMENT_BYTES[self.precision]
         first = self.graph.convolutions[0].convolution
-        padded = -(-channels // per_step) * per_step
-        image = _Image(channels, n, height, width, ELEMENT_BYTES[self.precision], lanes=padded)
+        image = _Image(channels, n, height, width, ELEMENT_BYTES[self.precision])
         image.zero = self.maps[0].zero
         image.border = getattr(first, "padding", 0)
         return image
@@ -296,9 +294,8 @@ class Program:
 
         # The reduction: kernel positions, and blocks of channels or, for the image, whole rows of the kernel.
         if interleaved:
-            depth = source.pixel // 4 * (k if dilation == 1 else 1)
-            columns = range(1 if dilation == 1 else k)
-            table = [r * dilation * source.row + c * dilation * source.pixel for r in range(k) for c in columns]
+            depth = -(-k * source.pixel // 4)
+            table = [r * source.row for r in range(k)]
         else:
             depth = source.pixel // 4
             table = [
@@ -429,13 +426,13 @@ class Program:
         else:
             kind, window, stride, padding = "max", module.kernel, module.stride, module.padding
         self._add(
-            node.name, f"{kind} pool {window}x{window}", 0, self._task("pool", self.precision, kind),
+            node.name, f"{kind} pool {window}x{window}", 0, self._task("pool", self.precision, kind, window),
             output.images * blocks_of(output.channels) * output.height,
             input=source.origin, input_row=source.row, input_plane=source.plane, input_image=source.image,
             output=output.origin, output_row=output.row, output_plane=output.plane, output_image=output.image,
             images=output.images, height=source.height, width=source.width,
             out_height=output.height, out_width=output.width,
-            window=window, stride=stride, padding=padding, counts_padding=int(kind == "mean" and stride == 1),
+            stride=stride, padding=padding, counts_padding=int(kind == "mean" and stride == 1),
         )  # fmt: skip
 
     def _global_pool_steps(self, node: GlobalPool) -> None:
@@ -550,15 +547,11 @@ class Program:
 
 
 class _Image(Map):
-    """The input, with ``lanes`` channels side by side instead of blocks of 16."""
-
-    def __init__(self, *arguments: Any, lanes: int) -> None:
-        super().__init__(*arguments)
-        self.lanes = lanes
+    """The input, with its few channels side by side instead of blocks of 16."""
 
     @property
     def pixel(self) -> int:
-        return self.lanes * self.element
+        return self.channels * self.element
 
     @property
     def bytes(self) -> int:

@@ -26,7 +26,7 @@ FIELDS = (
     # sizes
     "images", "channels", "height", "width", "out_height", "out_width",
     # of a pool's window
-    "window", "stride", "padding", "counts_padding",
+    "stride", "padding", "counts_padding",
     # of a convolution: its kernel, tiles of pixels, groups of output blocks, and the table of the reduction
     "kernel", "input_tiles", "output_tiles", "residual_tiles", "tiles", "tiles_per_task", "tile_sums",
     "groups", "groups_per_task", "group_blocks", "group_inputs", "table", "entries", "chunk",

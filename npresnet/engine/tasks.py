@@ -81,7 +81,7 @@ def convolve(name: str, target: Target) -> str:
 def interleave(name: str, target: Target, precision: str) -> str:
     """One row of an image (C, H, W) in float32: the channels of a pixel side by side, in the plan's number format.
 
-    Channels are filled up with zeros to a multiple of the 1, 2 or 4 that a kernel takes at once.
+    A kernel takes the channels of neighbouring pixels of a row as one long run.
     """
     code, fields, _, task, _ = _begin(name)
     image, y = task // fields["height"], task % fields["height"]
@@ -131,34 +131,48 @@ def deinterleave(name: str, target: Target, precision: str) -> str:
     return code.finish()
 
 
-def pool(name: str, target: Target, precision: str, kind: str) -> str:
-    """One row of one block of channels: the largest number, or the mean, in each window. Windows end at the border."""
+def pool(name: str, target: Target, precision: str, kind: str, window: int) -> str:
+    """One row of one block of channels: the largest number, or the mean, in each window.
+
+    Where a window hangs over the border, its pixels are moved back inside: for a maximum, seeing a pixel twice changes
+    nothing, and for a mean, those outside are left out.
+    """
     code, fields, _, task, _ = _begin(name)
     arithmetic: Any = PRECISIONS[precision](target)
     rows, images = fields["out_height"], fields["images"]
     out_y, plane = task % rows, task // rows
     image, block = plane % images, plane // images
-    height, width, window, stride, padding = (fields[n] for n in ("height", "width", "window", "stride", "padding"))
+    height, width, stride, padding = (fields[n] for n in ("height", "width", "stride", "padding"))
     source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
     place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
     place = place + out_y * fields["output_row"]
     input_row, pixel = fields["input_row"], 16 * ELEMENT_BYTES[precision]
     counts_padding = fields["counts_padding"].differs(0)
-    top = out_y * stride - padding
-    first_y, last_y = code.most(top, 0), code.least(top + window, height)
+    zero = code.splat(fields.number("zero"))
+
+    def inside(first: Value, offset: int, size: Value) -> tuple[Value, Value]:
+        at = first + offset
+        return code.least(code.most(at, 0), size - 1), (at >= 0) & (at < size)
+
+    ys = [inside(out_y * stride - padding, r, height) for r in range(window)]
     with code.loop(fields["out_width"]) as out_x:
-        left = out_x * stride - padding
-        first_x, last_x = code.most(left, 0), code.least(left + window, width)
-        result = code.variable(F32x16)
-        result.set(code.constant(F32x16, float("-inf") if kind == "max" else 0.0))
-        with code.loop(last_y, first_y) as y, code.loop(last_x, first_x) as x:
-            value = arithmetic.read(code, source + y * input_row + x * pixel)
-            result.set(code.maximum(result.get(), value) if kind == "max" else result.get() + value)
+        xs = [inside(out_x * stride - padding, c, width) for c in range(window)]
+        result, count = None, code.constant(F32, 0)
+        for y, y_is_inside in ys:
+            for x, x_is_inside in xs:
+                value = arithmetic.read(code, source + y * input_row + x * pixel)
+                if kind == "max":
+                    result = value if result is None else code.maximum(result, value)
+                    continue
+                there = y_is_inside & x_is_inside
+                value = code.select(there, value, zero)
+                result = value if result is None else result + value
+                count = count + code.convert(there, F32, "uitofp")
+        assert result is not None
         if kind == "mean":
-            inside = (last_y - first_y) * (last_x - first_x)
-            count = code.select(counts_padding, window * window, inside)
-            result.set(result.get() / code.splat(code.convert(count, F32, "sitofp")))
-        arithmetic.write(code, result.get(), place + out_x * pixel)
+            count = code.select(counts_padding, code.constant(F32, window * window), count)
+            result = result / code.splat(count)
+        arithmetic.write(code, result, place + out_x * pixel)
     return code.finish()
 
 

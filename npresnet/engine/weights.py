@@ -2,7 +2,8 @@
 
 The packed form of a convolution is (O / 16, C / 16, k, k, 16 / p, 16, p): for each block of 16 outputs the terms of the sum in
 the order of the table, for each term 16 outputs, and p = 1, 2 or 4 input channels together for float32, bfloat16 and 8-bit
-numbers. Winograd's is (36, O / 16, C, 16).
+numbers. For the image, whose channels are interleaved, the terms are the k C numbers of a row of the kernel:
+(O / 16, k, k C / p, 16, p). Winograd's is (36, O / 16, C, 16).
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def packed_shape(folded: Folded, precision: str, interleaved: bool) -> tuple[int
     p = 4 // ELEMENT_BYTES[precision]
     k, out = folded.kernel, blocks_of(folded.out_channels)
     if interleaved:
-        return out, k, k, -(-folded.channels // p), BLOCK, p
+        return out, k, -(-k * folded.channels // p), BLOCK, p
     return out, folded.reach, k, k, BLOCK // p, BLOCK, p
 
 
@@ -159,13 +160,10 @@ def pack_block(folded: Folded, number: int, precision: str, interleaved: bool, o
         block = to_bfloat16(block)
     lanes, inputs, k, _ = block.shape
     if interleaved:
-        block = block[:, : folded.channels]
-        p = out.shape[-1]
-        padding = -folded.channels % p
-        if padding:
-            block = np.pad(block, ((0, 0), (0, padding), (0, 0), (0, 0)))
-        shaped = block.reshape(lanes, -1, p, k, k)
-        out[...] = shaped.transpose(3, 4, 1, 0, 2)
+        rows = block[:, : folded.channels].transpose(0, 2, 3, 1).reshape(lanes, k, -1)  # (16, k, k C)
+        _, steps_of_row, _, p = out.shape
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, steps_of_row * p - rows.shape[2])))
+        out[...] = rows.reshape(lanes, k, steps_of_row, p).transpose(1, 2, 0, 3)
     else:
         reach, _, _, steps_16, _, p = out.shape
         shaped = block.reshape(lanes, reach, steps_16, p, k, k)
