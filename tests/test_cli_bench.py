@@ -88,7 +88,7 @@ def test_one_document_on_stdout_and_in_the_file(capsys: pytest.CaptureFixture[st
 def test_starts(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "bench", "--model", "tiny", *NO_STARTS[1:], "--size", 32, "--rounds", 1)
     assert status == 0, err
-    *_, heading, line, _, _, _ = out.splitlines()
+    *_, heading, line, _, _, _, _ = out.splitlines()
     assert heading.split("  ")[0] == "contestant"
     name, memory, first, empty = filter(None, map(str.strip, line.split("  ")))
     assert name == "npresnet float32"
@@ -349,7 +349,8 @@ class FakeWorker:
             self.folder = Path(arguments["folder"])
         self.asked.append((do, self.contestant))
         if do == "peak":
-            return {"gflops": {"float32": 100.0, "int8": 400.0, "bfloat16": None}}
+            busy = [name for name, _ in self.asked].count("peak") == 1
+            return {"gflops": {"float32": 80.0 if busy else 100.0, "int8": 400.0 if busy else 300.0, "bfloat16": None}}
         if do == "prepare":
             rng = np.random.default_rng(0)
             np.save(material.Material(Path(arguments["folder"])).logits, rng.standard_normal((8, 30)))
@@ -377,7 +378,7 @@ def fake_run(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("npresnet.benchmark.run.choose_peers", lambda wanted: (peers, []))
         patch.setattr("npresnet.benchmark.run.list_contestants", lambda *ignored: (list(times), []))
-        request = Request(["resnet18"], [8], 64, peers, ["float32"], 2, 3, starts=False)
+        request = Request(["resnet18"], [8], 64, peers, ["float32", "int8", "bfloat16"], 2, 3, starts=False)
         document = run_benchmark(request, Progress(), factory)
     return document, factory
 
@@ -397,6 +398,7 @@ def test_figures_from_known_times() -> None:
     assert (theirs["median_ms"], theirs["min_ms"], theirs["ratio"]) == (33, 1, 2)
     assert theirs["turn_medians_ms"] == [33, 10, 62]
     assert quantized["ratio"] == pytest.approx(5 / 20)
+    assert document["peak_gflops"] == {"float32": 100, "int8": 400, "bfloat16": None}
     assert quantized["percent_of_peak"] == pytest.approx(100 * 3200 / 400)
 
 
@@ -440,7 +442,7 @@ def test_failures_do_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> 
     ]
     assert document["notes"] == ["resnet18: npresnet int8 is left out: this processor has no int8"]
     assert [c for do, c in factory.asked if do == "time" and c == peer] == [peer] * 2
-    assert [do for do, _ in factory.asked].count("close") == 7  # five contestants, peak, prepare
+    assert [do for do, _ in factory.asked].count("close") == 8  # five contestants, peak twice, prepare
     json.dumps(document, allow_nan=False)
     report.show(document)
     assert "DLL load failed" in capsys.readouterr().out

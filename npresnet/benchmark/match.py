@@ -73,7 +73,7 @@ class Match:
         self._workers: dict[Contestant, Any] = {}
         self._failures: dict[Contestant, str] = {}  # of those that could not even be built
 
-    def play(self, config: ResNetConfig, size: int, peaks: dict[str, float | None]) -> dict[str, Any]:
+    def play(self, config: ResNetConfig, size: int) -> dict[str, Any]:
         """Measure everything.
 
         Returns
@@ -86,7 +86,7 @@ class Match:
         with contextlib.ExitStack() as stack:
             self._build(stack)
             for batch in self.request.batches:
-                results += self._measure_batch(batch, counts["macs"], peaks)
+                results += self._measure_batch(batch, counts["macs"])
         timed = {result["contestant"] for result in results if result["status"] == "timed"}
         return {**counts, "results": results, "starts": self._measure_starts(timed) if self.request.starts else []}
 
@@ -135,7 +135,7 @@ class Match:
         if not self.contestants:
             raise BenchmarkError(f"{self.name}: there is no contestant left to measure")
 
-    def _measure_batch(self, batch: int, macs: int, peaks: dict[str, float | None]) -> list[dict[str, Any]]:
+    def _measure_batch(self, batch: int, macs: int) -> list[dict[str, Any]]:
         """Check everyone's logits, then let those who are right take turns."""
         self.progress.stage(f"{self.name}: checking batch {batch}")
         verdicts = {contestant: self._check(contestant, batch) for contestant in self._workers}
@@ -167,7 +167,7 @@ class Match:
             verdict = verdicts.get(contestant, failed(failure))
             result = _describe(contestant, batch, verdict, failure)
             if result["status"] == "timed":
-                result |= _figures(times[contestant], ours, 2e-6 * macs * batch, batch, peaks.get(contestant.precision))
+                result |= _figures(times[contestant], ours, 2e-6 * macs * batch, batch)
             results.append(result)
         return results
 
@@ -216,18 +216,15 @@ def _figures(
     ours: Sequence[Sequence[float]] | None,
     operations: float,
     batch: int,
-    peak: float | None,
 ) -> dict[str, Any]:
     """What follows from the times of a contestant and of npresnet float32; ``operations`` in millions."""
     medians = turns.turn_medians(times)
     milliseconds = statistics.median(medians)
-    gflops = operations / milliseconds
     return {
         "turn_medians_ms": medians,
         "median_ms": milliseconds,
         "min_ms": min(min(turn) for turn in times),
         "images_per_second": 1e3 * batch / milliseconds,
-        "gflops": gflops,
-        "percent_of_peak": 100 * gflops / peak if peak else None,
+        "gflops": operations / milliseconds,
         "ratio": turns.paired_ratio(medians, turns.turn_medians(ours)) if ours else None,
     }

@@ -33,6 +33,7 @@ def show(document: dict[str, Any]) -> None:
 
 LEGEND = (
     "ratio: time compared with npresnet float32, median over rounds. GFLOP/s: two operations for a multiply-add.",
+    "% of peak: Winograd's algorithm does fewer operations than are counted, so it may come to more than 100.",
     "error: largest difference of a logit (float32), root mean square (fewer bits), in standard deviations.",
 )
 

@@ -47,7 +47,7 @@ def run_benchmark(
     for text in missing:
         note(text)
     progress.stage("measuring the processor's peak")
-    peaks = _measure_peaks(request, note, start_worker)
+    before = _measure_peaks(request, note, start_worker)
     models = []
     for name in request.models:
         config = preset(name)
@@ -57,7 +57,15 @@ def run_benchmark(
             note(f"{name}: {text}")
         with tempfile.TemporaryDirectory(prefix="npresnet-bench-", ignore_cleanup_errors=True) as folder:
             match = Match(name, Material(Path(folder)), contestants, request, progress, note, start_worker)
-            models.append({"model": name, "size": size, **match.play(config, size, peaks)})
+            models.append({"model": name, "size": size, **match.play(config, size)})
+    progress.stage("measuring the processor's peak again")
+    after = _measure_peaks(request, note, start_worker)
+    peaks = {precision: better(peak, after[precision]) for precision, peak in before.items()}
+    for model in models:
+        for result in model["results"]:
+            if result["status"] == "timed":
+                peak = peaks[result["precision"]]
+                result["percent_of_peak"] = 100 * result["gflops"] / peak if peak else None
     return {
         "machine": describe_machine(),
         "threads": request.threads,
@@ -66,6 +74,11 @@ def run_benchmark(
         "models": models,
         "notes": notes,
     }
+
+
+def better(first: float | None, second: float | None) -> float | None:
+    """The larger of two peaks: what else runs on a machine only makes them less."""
+    return max((peak for peak in (first, second) if peak is not None), default=None)
 
 
 def usual_size(config: ResNetConfig) -> int:
