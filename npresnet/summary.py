@@ -197,8 +197,8 @@ def summarize(
         rows, _ = _walk(model, "", size, 1)
     except TooSmall as error:
         raise ValueError(f"input_size {size} is too small for this network: {error}; use a larger image") from None
-    arrays = [*(parameter.data for parameter in model.parameters()), *(buffer for _, buffer in model.named_buffers())]
-    frozen = sum(parameter.data.size for parameter in model.parameters() if not parameter.requires_grad)
+    arrays = [*(parameter.peek() for parameter in model.parameters()), *(buffer for _, buffer in model.named_buffers())]
+    frozen = sum(parameter.size for parameter in model.parameters() if not parameter.requires_grad)
     return Summary(type(model).__name__, size, tuple(rows), frozen, sum(array.nbytes for array in arrays), depth)
 
 
@@ -269,12 +269,12 @@ def _walk(module: Module, name: str, shape: Shape, level: int) -> tuple[list[Row
 
 def _counts(module: Module, output: Shape) -> list[int]:
     """The last fields of a :class:`Row`, for a module without children."""
-    params = sum(parameter.data.size for parameter in module.parameters())
+    params = sum(parameter.size for parameter in module.parameters())
     buffers = sum(buffer.size for _, buffer in module.named_buffers())
     if not isinstance(module, (Conv2d, Linear)):  # normalisation, activations, pools and sums count as free
         return [params, buffers, 0, 0]
     pixels = math.prod(output[1:])
-    return [params, buffers, module.weight.data.size * pixels, output[0] * pixels]
+    return [params, buffers, module.weight.size * pixels, output[0] * pixels]
 
 
 def _does_nothing(module: Module) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .errors import CheckpointError
 from .limits import check_expansion, check_members
-from .mapped import take, unpack
+from .mapped import release, take, unpack
 
 _LOCAL, _CENTRAL, _END, _END64, _LOCATOR64 = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _STORED, _DEFLATED = 0, 8
@@ -86,8 +86,12 @@ class ZipRecords:
             content = memoryview(inflater.decompress(content, record.size + 1))  # one more byte shows a forged size
         if len(content) != record.size:
             raise CheckpointError(f"record {name!r} unpacks to {len(content):,} bytes, not {record.size:,} as stated")
-        if check_crc and zlib.crc32(content) != record.crc:
-            raise CheckpointError(f"record {name!r} fails its checksum: the file is damaged; download or copy it again")
+        if check_crc:
+            if zlib.crc32(content) != record.crc:
+                raise CheckpointError(
+                    f"record {name!r} fails its checksum: the file is damaged; download or copy it again"
+                )
+            release(content)
         return content
 
     def _find_directory(self) -> tuple[int, int, int]:

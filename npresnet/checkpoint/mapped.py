@@ -5,6 +5,9 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .errors import CheckpointError
 
@@ -15,6 +18,36 @@ def map_file(path: Path) -> memoryview:
         if file.seek(0, 2) == 0:
             raise CheckpointError("the file is empty; was the download or the copy complete?")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def mapping_of(view: np.ndarray | memoryview) -> mmap.mmap | None:
+    """Return the mapped file that a view looks into; None for memory of its own, or a mapping that can be written."""
+    owner: Any = view
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
+    if owner is None:
+        return None
+    with memoryview(owner) as whole:
+        return owner if whole.readonly else None
+
+
+def release(view: np.ndarray | memoryview) -> None:
+    """Tell the system that this part of a mapped file is not needed in memory for now.
+
+    Nothing is lost: the pages come back from the file, or from the system's cache of it, when they are read again. A
+    view of anything else is left alone, as is everything on a system without ``madvise``.
+
+    Parameters
+    ----------
+    view : C-contiguous array or memoryview
+    """
+    mapping = mapping_of(view) if hasattr(mmap, "MADV_DONTNEED") else None
+    array = np.asarray(view)
+    if mapping is None or not array.size or not array.flags.c_contiguous:
+        return
+    start = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+    first_page = start // mmap.PAGESIZE * mmap.PAGESIZE  # whole pages, also those that neighbours share
+    mapping.madvise(mmap.MADV_DONTNEED, first_page, start + array.nbytes - first_page)
 
 
 def take(data: memoryview, position: int, size: int, what: str) -> memoryview:

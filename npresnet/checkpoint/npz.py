@@ -10,7 +10,7 @@ import numpy as np
 from .archive import ZipRecords
 from .errors import CheckpointError
 from .limits import MAX_DIMENSIONS
-from .mapped import take, unpack
+from .mapped import release, take, unpack
 from .metadata import KEY, RawCheckpoint, decode
 
 NPY_START = b"\x93NUMPY"
@@ -77,4 +77,7 @@ def _read_npy(name: str, content: memoryview) -> np.ndarray:
         )
     flat = np.frombuffer(content, dtype, offset=start) if expected else np.zeros(math.prod(shape), dtype)
     array = flat.reshape(shape, order="F" if match["fortran"] == "True" else "C")
-    return np.require(array, dtype.newbyteorder("="), ["C", "A"])
+    required = np.require(array, dtype.newbyteorder("="), ["C", "A"])
+    if required is not array:
+        release(content)  # what was copied is not needed in the file's memory too
+    return required

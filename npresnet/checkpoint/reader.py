@@ -16,7 +16,7 @@ from .archive import ZipRecords
 from .directory import INDEX_SUFFIX, SAFETENSORS, TORCH_BIN, find_weights, neighbours, read_index
 from .errors import CheckpointError, blaming
 from .keras import HDF5_START, read_keras
-from .mapped import map_file
+from .mapped import map_file, release
 from .metadata import RawCheckpoint
 from .names import to_canonical
 from .npz import NPY_START, is_npz, read_npz
@@ -28,6 +28,7 @@ from .torch_zip import is_torch_zip, read_torch_zip
 from .wrappers import strip_prefixes
 
 ZIP_START = b"PK\3\4"
+_CHUNK = 2**18  # values that are checked at a time, so that the check takes no memory to speak of
 
 # Openings of files that are often mistaken for a checkpoint, and what to do.
 _NOT_A_CHECKPOINT = {
@@ -195,8 +196,16 @@ def _config(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> ResNetConf
 
 
 def _check_finite(arrays: dict[str, np.ndarray]) -> None:
-    bad = {n: a.size - int(np.isfinite(a).sum()) for n, a in arrays.items() if a.dtype.kind == "f"}
-    bad = {name: count for name, count in bad.items() if count}
+    bad = {}
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            continue
+        flat = array.reshape(-1)
+        chunks = (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
+        count = flat.size - sum(int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
+        if count:
+            bad[name] = count
+        release(array)
     if bad:
         name, count = next(iter(bad.items()))
         raise CheckpointError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from .errors import CheckpointError
 from .metadata import KEY, encode
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that equal content gives equal bytes
+_ALIGNMENT = 64  # bytes, a cache line: whoever maps the file can use its arrays where they lie
+_PADDING = 0xD935  # the zip extra field that Android's zipalign writes: the alignment, then zeros
 
 # Fields that change what a network computes and that Transformers' ResNet does not have.
 _ONLY_HERE = (
@@ -36,6 +39,8 @@ def save_npz(
     path: str | os.PathLike[str], arrays: Arrays, config: ResNetConfig, preprocessing: Preprocessing = None
 ) -> None:
     """Write an uncompressed ``.npz``: the arrays by name, and one JSON string ``__npresnet__`` with the rest.
+
+    The values of each array start at a multiple of 64 bytes in the file.
 
     Parameters
     ----------
@@ -56,13 +61,18 @@ def save_npz(
     """
     content = _checked(arrays)
     content[KEY] = np.array(encode(config.to_dict(), preprocessing))
-    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "wb") as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for name, array in content.items():
             entry = zipfile.ZipInfo(f"{name}.npy", _LONG_AGO)
             entry.create_system = 3  # Unix, whatever the machine
             entry.external_attr = 0o644 << 16
-            with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+            entry.extra = _padding(file.tell(), entry.filename)
+            with archive.open(entry, "w", force_zip64=True) as record:
+                np.lib.format.write_array(record, array, allow_pickle=False)
 
 
 def save_safetensors(
@@ -128,6 +138,16 @@ def save_transformers(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sync(target.parent)
+
+
+def _padding(position: int, name: str) -> bytes:
+    """Return an extra field that makes the content of a zip record at this position start at a multiple of 64 bytes.
+
+    The header of a ``.npy`` is itself padded to such a multiple, so the values behind it are aligned too.
+    """
+    content = position + 30 + len(name.encode()) + 6 + 20  # fixed part, name, this field without zeros, zip64 field
+    zeros = bytes(-content % _ALIGNMENT)
+    return struct.pack("<3H", _PADDING, 2 + len(zeros), _ALIGNMENT) + zeros
 
 
 def _write_files(directory: Path, texts: Mapping[str, Any], arrays: Arrays) -> None:

@@ -244,7 +244,7 @@ class Linear(Module):
         """Draw weight and bias uniformly within 1 / sqrt(in_features), as PyTorch does."""
         bound = 1 / np.sqrt(self.weight.shape[1])
         for parameter in (self.weight, self.bias):
-            parameter.data = rng.uniform(-bound, bound, parameter.shape).astype(parameter.data.dtype)
+            parameter.data = rng.uniform(-bound, bound, parameter.shape).astype(parameter.dtype)
 
     def forward(self, x: Array) -> Array:
         """(N, F) -> (N, O)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,16 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[np.floating]
 
 
+_copying = Lock()  # one for all parameters: a copy is short, and a lock inside a parameter could not be deep-copied
+
+
 class Parameter:
     """An array that is learned, and its gradient.
 
     Attributes
     ----------
     data : array
+        To read, to write into, or to replace.
     grad : array or None
         The sum of all gradients since it was last set to None.
     requires_grad : bool
@@ -30,14 +35,60 @@ class Parameter:
     """
 
     def __init__(self, data: Array) -> None:
-        self.data = data
+        self._array = data
+        self._borrowed = False
         self.grad: Array | None = None
         self.requires_grad = True
 
     @property
+    def data(self) -> Array:
+        """The values; borrowed ones become an ordinary array, with memory of its own, the first time they are read."""
+        if self._borrowed:
+            with _copying:
+                if self._borrowed:  # no other thread came first
+                    self._array = self._array.copy()
+                    self._borrowed = False
+        return self._array
+
+    @data.setter
+    def data(self, data: Array) -> None:
+        with _copying:
+            self._array = data
+            self._borrowed = False
+
+    def borrow(self, array: Array) -> None:
+        """Take the values from an array that belongs to a file, and copy them only if :attr:`data` is ever read.
+
+        A loaded model then shares its weights with the file, until somebody trains it, changes it or computes with it
+        layer by layer.
+
+        Parameters
+        ----------
+        array : array
+            Read-only, and the same for as long as the parameter lives.
+        """
+        with _copying:
+            self._borrowed = True  # first: whoever reads now waits for the lock, then copies the new array
+            self._array = array
+
+    def peek(self) -> Array:
+        """Return the values as they are, borrowed or not, without a copy: for looking, never for writing."""
+        return self._array
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the data."""
-        return self.data.shape
+        return self._array.shape
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number format of the data."""
+        return self._array.dtype
 
     def accumulate(self, gradient: Array | None) -> None:
         """Add a gradient of the same shape, unless the parameter is frozen."""
@@ -46,7 +97,7 @@ class Parameter:
 
     def __repr__(self) -> str:
         frozen = "" if self.requires_grad else ", frozen"
-        return f"Parameter({' x '.join(map(str, self.shape))}, {self.data.dtype}{frozen})"
+        return f"Parameter({' x '.join(map(str, self.shape))}, {self.dtype}{frozen})"
 
 
 class Module:
@@ -177,15 +228,20 @@ class Module:
             parameter.grad = None
 
     def astype(self, dtype: DTypeLike) -> Module:
-        """Convert parameters and running statistics to float32 or float64, in place; returns itself."""
+        """Convert parameters and running statistics to float32 or float64, in place; returns itself.
+
+        Gradients are forgotten; arrays that have the dtype already stay the same arrays.
+        """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"a model computes in float32 or float64, not in {np.dtype(dtype)}")
         for _, owner, attribute in self._named_arrays():
             value = getattr(owner, attribute)
             if isinstance(value, Parameter):
-                value.data, value.grad = value.data.astype(dtype), None
+                value.grad = None
+                if value.dtype != dtype:
+                    value.data = value.peek().astype(dtype)
             elif np.issubdtype(value.dtype, np.floating):
-                setattr(owner, attribute, value.astype(dtype))
+                setattr(owner, attribute, value.astype(dtype, copy=False))
         return self
 
     @contextmanager

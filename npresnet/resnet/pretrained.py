@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -112,12 +113,12 @@ class ResNetPreTrainedModel(Module):
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32, or float64 after ``astype``."""
-        return next(self.parameters()).data.dtype
+        return next(self.parameters()).dtype
 
     @property
     def num_parameters(self) -> int:
         """Number of learned values."""
-        return sum(parameter.data.size for parameter in self.parameters())
+        return sum(parameter.size for parameter in self.parameters())
 
     @property
     def processor(self) -> ImageProcessor:
@@ -183,8 +184,8 @@ class ResNetPreTrainedModel(Module):
         precision : {"float32", "bfloat16", "int8"}
             Number format of weights and feature maps. ``int8`` measures the maps on ``calibration``.
         winograd : bool
-            Allow Winograd's algorithm for 3x3 convolutions where it is faster. Its rounding errors are larger than those of the
-            direct sum, at most four times PyTorch's.
+            Allow Winograd's algorithm for 3x3 convolutions where it is faster. Its rounding errors are larger than
+            those of the direct sum, at most four times PyTorch's.
         num_threads : int, optional
             Default ``NPRESNET_NUM_THREADS``, or all processors. Results do not depend on it.
         calibration : (N, C, H, W) float32, optional
@@ -195,8 +196,8 @@ class ResNetPreTrainedModel(Module):
         Returns
         -------
         Plan
-            Call it as the model: ``plan(pixel_values).logits``. Weights that change later are noticed. ``plan.describe()``
-            tells which layer runs how.
+            Call it as the model: ``plan(pixel_values).logits``. Weights that change later are noticed.
+            ``plan.describe()`` tells which layer runs how.
 
         Raises
         ------
@@ -307,16 +308,17 @@ class ResNetPreTrainedModel(Module):
         ----------
         naming : {"transformers", "torchvision", "timm", "cifar"}
         """
-        state = {}
-        for name, owner, attribute in self._named_arrays():
-            value = getattr(owner, attribute)
-            state[name] = (value.data if isinstance(value, Parameter) else value).copy()
+        state = {name: array.copy() for name, array in self._arrays().items()}
         if naming == "transformers":
             return state
         from ..checkpoint import from_canonical
 
         canonical = {self._prefix + name: array for name, array in state.items()}
         return from_canonical(canonical, naming, self.config.shortcut_type)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all parameters and buffers by name, without a copy."""
+        return {name: _peek(getattr(owner, attribute)) for name, owner, attribute in self._named_arrays()}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]], strict: bool = True) -> LoadResult:
         """Copy arrays into the model, under any naming that :mod:`npresnet.checkpoint` knows.
@@ -334,11 +336,15 @@ class ResNetPreTrainedModel(Module):
             If names (with ``strict``) or shapes differ; nothing is changed then. The message lists the first
             differences with expected and found shape.
         """
+        return self._set_state(state, strict)
+
+    def _set_state(self, state: Mapping[str, NDArray[Any]], strict: bool = True, borrow: bool = False) -> LoadResult:
+        """Do as :meth:`load_state_dict`; with ``borrow``, parameters share the arrays of a mapped file."""
         from ..checkpoint import CheckpointError, to_canonical
         from ..checkpoint.adapt import describe_differences
 
         own = {name: (owner, attribute) for name, owner, attribute in self._named_arrays()}
-        expected = {name: np.shape(_data(getattr(owner, attribute))) for name, (owner, attribute) in own.items()}
+        expected = {name: np.shape(array) for name, array in self._arrays().items()}
         found = dict(state)
         if not found.keys() & own.keys():
             canonical, _ = to_canonical(found)
@@ -358,12 +364,15 @@ class ResNetPreTrainedModel(Module):
         for name, (owner, attribute) in own.items():
             if name not in found:
                 continue
-            value = getattr(owner, attribute)
-            array = np.array(found[name], dtype=_data(value).dtype)
-            if isinstance(value, Parameter):
-                value.data, value.grad = array, None
+            value, array = getattr(owner, attribute), found[name]
+            if not isinstance(value, Parameter):
+                setattr(owner, attribute, np.array(array, dtype=value.dtype))
+                continue
+            value.grad = None
+            if borrow and _can_be_borrowed(array, value.dtype):
+                value.borrow(array)
             else:
-                setattr(owner, attribute, array)
+                value.data = np.array(array, dtype=value.dtype)
         return LoadResult(missing, unexpected)
 
     # ------------------------------------------------------------------------------------------------ load and save
@@ -384,7 +393,9 @@ class ResNetPreTrainedModel(Module):
         Returns
         -------
         model
-            In evaluation mode, with the checkpoint's labels and preprocessing.
+            In evaluation mode, with the checkpoint's labels and preprocessing. Its weights stay in the file until they
+            are needed as arrays: saving over the file, replacing or deleting it is safe, but another program must not
+            shorten or rewrite it in place (as ``cp`` does) while the model is in use.
 
         Raises
         ------
@@ -421,7 +432,7 @@ class ResNetPreTrainedModel(Module):
             for name, array in with_input_channels(checkpoint.arrays, config.num_channels).items()
             if name.startswith(cls._prefix) and (config.num_labels or not name.startswith("classifier."))
         }
-        model.astype(dtype).load_state_dict(arrays)
+        model.astype(dtype)._set_state(arrays, borrow=True)
         if not model._takes_pictures:
             return model.eval()
         preprocessing = checkpoint.preprocessing or default_preprocessing(checkpoint.naming, checkpoint.config)
@@ -448,7 +459,7 @@ class ResNetPreTrainedModel(Module):
         suffix = Path(path).suffix if not Path(path).is_dir() else ""
         if suffix not in SAVERS:
             raise ValueError(f"cannot write {suffix!r} files; use .npz, .safetensors, or a directory without a suffix")
-        arrays = {self._prefix + name: array for name, array in self.state_dict().items()}
+        arrays = {self._prefix + name: array for name, array in self._arrays().items()}
         preprocessing = self.processor.to_dict() if self._takes_pictures else None
         SAVERS[suffix](path, arrays, self.config, preprocessing)
 
@@ -459,8 +470,18 @@ class ResNetPreTrainedModel(Module):
         return f"{type(self).__name__}({_describe(self.config)}, {self.num_parameters:,} parameters, {self.dtype})"
 
 
-def _data(value: Parameter | NDArray[Any]) -> NDArray[Any]:
-    return value.data if isinstance(value, Parameter) else value
+def _peek(value: Parameter | NDArray[Any]) -> NDArray[Any]:
+    return value.peek() if isinstance(value, Parameter) else value
+
+
+def _can_be_borrowed(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether a parameter can have this array of a checkpoint as it is: in the right form, in a mapped file."""
+    from ..checkpoint.mapped import mapping_of
+
+    if sys.platform == "win32":  # a mapped file cannot be replaced there, so saving over it would fail
+        return False
+    fits = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    return fits and mapping_of(array) is not None
 
 
 def _describe(config: ResNetConfig) -> str:
