@@ -159,7 +159,7 @@ def _BFloat() -> Any:
     """LLVM's ``bfloat``, which llvmlite has no name for."""
     from llvmlite import ir
 
-    class BFloatType(ir.Type):  # type: ignore[misc]
+    class BFloatType(ir.Type):
         def _to_string(self) -> str:
             return "bfloat"
 

@@ -35,8 +35,8 @@ def generate(name: str) -> str:
 class Fingerprint:
     """Remembers which arrays a model has, and 128 numbers of each, evenly spread.
 
-    Loading replaces arrays, and training changes all numbers of most arrays, so both are noticed. A single number that is changed
-    in place by hand may not be.
+    Loading replaces arrays, and training changes all numbers of most arrays, so both are noticed. A single number
+    that is changed in place by hand may not be.
     """
 
     def __init__(self, machine: Machine, arrays: Sequence[NDArray[Any]]) -> None:

@@ -1,8 +1,8 @@
 """What there is to compute, taken from the modules of a model: convolutions with all that can be done on the way.
 
-BatchNorm in evaluation mode is a multiplication and an addition for each channel, and goes into the weights and the bias.
-ReLU, and the sum with the shortcut, happen when a convolution writes its result. So a bottleneck layer becomes three
-or four convolutions and nothing else.
+BatchNorm in evaluation mode is a multiplication and an addition for each channel, and goes into the weights and the
+bias. ReLU, and the sum with the shortcut, happen when a convolution writes its result. So a bottleneck layer becomes
+three or four convolutions and nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from ..nn import (
     Sequential,
     ZeroPadShortcut,
 )
+from ..shapes import output_shape
 
+FAR = 1 << 12  # pixels: enough for every network
 BOUNDS = {"identity": (float("-inf"), float("inf")), "relu": (0.0, float("inf")), "relu6": (0.0, 6.0)}
 """Activations that only cut off: the smallest and the largest value that passes."""
 
@@ -38,49 +40,61 @@ class Node:
         Of the module, as in ``named_modules``.
     input, output : int
         Numbers of feature maps; 0 is the image.
+    layer : Module
+        Tells the shape of the output.
     """
 
     name: str
     input: int
     output: int
+    layer: Module
+
+    @property
+    def reads(self) -> list[int]:
+        """Numbers of the maps that it needs."""
+        return [self.input]
 
 
 @dataclass
 class Convolution(Node):
     """``activation(normalization(convolution(input)) + residual)``; the activation is one of :data:`BOUNDS`."""
 
-    convolution: Conv2d | ZeroPadShortcut
+    layer: Conv2d | ZeroPadShortcut
     normalization: BatchNorm2d | None
     residual: int | None
     activation: str
+
+    @property
+    def reads(self) -> list[int]:
+        return [self.input] if self.residual is None else [self.input, self.residual]
 
 
 @dataclass
 class Pool(Node):
     """A pool with a window."""
 
-    module: MaxPool2d | AvgPool2d
+    layer: MaxPool2d | AvgPool2d
 
 
 @dataclass
 class Ordinary(Node):
     """A module that runs as it is, between two parts of the program: an activation that is more than a bound."""
 
-    module: Module
+    layer: Module
 
 
 @dataclass
 class GlobalPool(Node):
     """The pool before the classifier; its output is (N, C)."""
 
-    module: GlobalPool2d
+    layer: GlobalPool2d
 
 
 @dataclass
 class Classifier(Node):
     """The last layer, (N, C) -> (N, labels)."""
 
-    module: Linear
+    layer: Linear
 
 
 class Graph:
@@ -144,6 +158,17 @@ class Graph:
     def convolutions(self) -> list[Convolution]:
         """The nodes with convolution weights."""
         return [node for node in self.nodes if isinstance(node, Convolution)]
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Channels of every map."""
+        first = self.convolutions[0].layer
+        assert isinstance(first, Conv2d)
+        shapes: dict[int, tuple[int, ...]] = {0: (first.weight.shape[1], FAR, FAR)}
+        for node in self.nodes:
+            before = shapes[node.input][:1] if isinstance(node, Classifier) else shapes[node.input]
+            shapes[node.output] = output_shape(node.layer, before)
+        return {number: shape[0] for number, shape in shapes.items()}
 
     def _new(self) -> int:
         self._maps += 1

@@ -1,13 +1,14 @@
 """How feature maps lie in memory.
 
-A map of the plan has 16 channels side by side for each pixel, then the pixels of a row, the rows, the images, and last the
-blocks of 16 channels: (C / 16, N, H, W, 16). One vector holds the same pixel of 16 channels; neighbouring pixels are
-neighbours in memory, also from one row, and one image, to the next. Where a convolution with padding reads a map,
-the zeros lie around it, so that no kernel has to know where an image ends.
+A map of the plan has 16 channels side by side for each pixel, then the pixels of a row, the rows, the images, and
+last the blocks of 16 channels: (C / 16, N, H, W, 16). One vector holds the same pixel of 16 channels; neighbouring
+pixels are neighbours in memory, also from one row, and one image, to the next. Where a convolution with padding reads
+a map, the zeros lie around it, so that no kernel has to know where an image ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from dataclasses import dataclass, field
 
@@ -145,10 +146,8 @@ def zeroed(size: int) -> NDArray[np.uint8]:
     """Return zeroed memory on large pages where the system has them: each saves 511 look-ups of small ones."""
     area = mmap.mmap(-1, max(1, size) + HUGE_PAGE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with contextlib.suppress(OSError):  # a kernel without them
             area.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass
     memory = np.frombuffer(area, np.uint8)
     start = -memory.ctypes.data % HUGE_PAGE
     return memory[start : start + max(1, size)]

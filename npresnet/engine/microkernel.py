@@ -6,8 +6,8 @@ The kernel computes ``rows`` neighbouring pixels and ``vectors`` blocks of outpu
 so that each weight that is loaded serves ``rows`` times, and each input ``vectors`` times.
 
 Where the input of a term lies is read from a table: entry i holds the distance, in bytes, from the input of kernel
-position (0, 0), channel 0, to that of the i-th block of ``depth`` terms. The columns of im2col are never written out, and
-the same kernel serves 1x1, 3x3 and 7x7 convolutions of any stride and dilation, Winograd's products and the
+position (0, 0), channel 0, to that of the i-th block of ``depth`` terms. The columns of im2col are never written out,
+and the same kernel serves 1x1, 3x3 and 7x7 convolutions of any stride and dilation, Winograd's products and the
 classifier.
 
 A sum of many float32 terms one after the other loses accuracy. So a call sums only a part of the table; the parts are

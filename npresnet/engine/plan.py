@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.parallel import num_threads as default_threads
-from ..nn import Module
-from ..shapes import TooSmall, output_shape
+from ..shapes import TooSmall
 from .fingerprint import Fingerprint
-from .graph import Classifier, Convolution, Graph
+from .graph import Graph
 from .machine import machine_for
 from .program import Program
 from .quantize import calibrate
@@ -30,11 +29,12 @@ PIXELS = 16 * 224 * 224  # of a batch that runs at once; a larger batch is cut, 
 class Plan:
     """A compiled model. Call it with pixel values, as the model.
 
-    Made by ``model.compile()``. It may be called from several threads; the calls take turns, because each uses all cores.
+    Made by ``model.compile()``. It may be called from several threads; the calls take turns, because each uses all
+    cores.
 
     Parameters
     ----------
-    model : Module
+    model : ResNetPreTrainedModel
         The model, which turns feature maps into its outputs.
     graph : callable
         Makes the :class:`Graph` of the model as it is now.
@@ -43,8 +43,8 @@ class Plan:
         Allow Winograd's algorithm where it is faster; its rounding errors are up to four times those of the direct one.
     num_threads : int, optional
     calibration : (N, C, H, W), optional
-        Pixel values like those to come, for int8: they tell how large the numbers of each map become. By default the first
-        that are passed.
+        Pixel values like those to come, for int8: they tell how large the numbers of each map become. By default the
+        first that are passed.
     target : Target, optional
         A part of the processor, for comparison.
 
@@ -60,7 +60,7 @@ class Plan:
 
     def __init__(
         self,
-        model: Module,
+        model: Any,
         graph: Callable[[], Graph],
         precision: str = "float32",
         winograd: bool = True,
@@ -101,13 +101,13 @@ class Plan:
         -------
         The model's output, with the same fields.
         """
-        return self._model._from_plan(self, pixel_values, *arguments, **keywords)  # type: ignore[operator]
+        return self._model._from_plan(self, pixel_values, *arguments, **keywords)
 
     def run(self, pixel_values: Array, wanted: Iterable[int]) -> dict[int, Array] | None:
         """Return some of the graph's maps by number, or None where the compiled path cannot compute them.
 
-        That is: other numbers than float32, another number of channels, or an image that is too small. The ordinary path then
-        computes the result, or says what is wrong.
+        That is: other numbers than float32, another number of channels, or an image that is too small. The ordinary
+        path then computes the result, or says what is wrong.
         """
         x = np.asarray(pixel_values)
         if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != self.channels[0] or not x.size:
@@ -177,7 +177,7 @@ class Plan:
         self._all_float32 = all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
         self._fingerprint = Fingerprint(self._machine, arrays) if self._all_float32 else None
         self._graph = self._make_graph()
-        self.channels = _channels(self._graph)
+        self.channels = self._graph.channels
         self._programs.clear()
         self._store: WeightStore | None = None
         if self.precision != "int8":
@@ -191,7 +191,7 @@ class Plan:
             raise ValueError(
                 f"calibration needs pixel values of shape (N, {self.channels[0]}, H, W), found {images.shape}"
             )
-        maps = calibrate(self._graph, self._machine, self.channels, images, self.num_threads)
+        maps = calibrate(self._graph, self._machine, images, self.num_threads)
         self._store = WeightStore(self.precision, self.channels, maps)
 
     # -------------------------------------------------------------------------------------------------------- looking
@@ -230,14 +230,3 @@ class Plan:
         ]
         shape = " x ".join(map(str, program.shape))
         return "\n".join([head, f"input {shape}, maps {program.memory_bytes / 1e6:.1f} MB", "", *lines])
-
-
-def _channels(graph: Graph) -> dict[int, int]:
-    """Channels of every map: shapes of an image large enough for any network."""
-    first = graph.convolutions[0].convolution
-    shapes: dict[int, tuple[int, ...]] = {0: (first.weight.shape[1], 1 << 12, 1 << 12)}  # type: ignore[union-attr]
-    for node in graph.nodes:
-        module = node.convolution if isinstance(node, Convolution) else node.module  # type: ignore[attr-defined]
-        shape = (shapes[node.input][0],) if isinstance(node, Classifier) else shapes[node.input]
-        shapes[node.output] = output_shape(module, shape)
-    return {number: shape[0] for number, shape in shapes.items()}

@@ -6,8 +6,6 @@ somewhere between 0 and 255. A few of the largest numbers are cut off, because t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,21 +20,17 @@ AT_ONCE = 8  # images
 SAMPLE = 1 << 18  # numbers of a map that are looked at, for each group of images
 
 
-def calibrate(
-    graph: Graph, machine: Machine, channels: Mapping[int, int], images: NDArray[np.float32], threads: int
-) -> dict[int, Quantized]:
+def calibrate(graph: Graph, machine: Machine, images: NDArray[np.float32], threads: int) -> dict[int, Quantized]:
     """Measure the maps on examples, and return how each is quantised.
 
     Parameters
     ----------
     graph, machine
-    channels : mapping
-        Channels of every map.
     images : (N, C, H, W) float32
         Pixel values like those to come.
     threads : int
     """
-    store = WeightStore("float32", channels)
+    store = WeightStore("float32", graph.channels)
     numbers = [0, *(node.output for node in graph.nodes if not isinstance(node, Classifier))]
     lows, highs = dict.fromkeys(numbers, np.inf), dict.fromkeys(numbers, -np.inf)
     for start in range(0, len(images), AT_ONCE):

@@ -1,9 +1,9 @@
 """Run a program, a table of steps, on several threads at once.
 
-Every thread runs the same function: for each step it takes tasks, one after the other, from a counter that all share, until
-none is left, and waits until the tasks of the others are done too. Whichever thread does a task, the task does the
-same sums in the same order: results do not depend on the number of threads. A thread that comes late finds the work
-done by the others.
+Every thread runs the same function: for each step it takes tasks, one after the other, from a counter that all share,
+until none is left, and waits until the tasks of the others are done too. Whichever thread does a task, the task does
+the same sums in the same order: results do not depend on the number of threads. A thread that comes late finds the
+work done by the others.
 """
 
 from __future__ import annotations

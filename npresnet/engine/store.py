@@ -146,7 +146,8 @@ class WeightStore:
     ) -> None:
         """Bias and scale that turn the integer sums of a node into the 8-bit numbers of its output.
 
-        With ``x = (q - z) s`` for the input and ``w = v t`` for the weights, the sum of x w is ``s t (sum(q v) - z sum(v))``.
+        With ``x = (q - z) s`` for the input and ``w = v t`` for the weights, the sum of the products is
+        ``s t (sum(q v) - z sum(v))``.
         """
         source = self.maps[node.input]
         is_last = isinstance(node, Classifier)

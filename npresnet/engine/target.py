@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from dataclasses import dataclass
@@ -40,13 +41,18 @@ class Target:
     has_dot8: bool = False
 
     @property
-    def accumulators(self) -> int:
-        """How many vectors of 16 numbers a kernel may keep in registers while it sums.
+    def registers(self) -> int:
+        """How many vector registers there are."""
+        return 32 if self.level in ("avx512", "neon") else 16
 
-        AVX-512 has 32 registers of 16 floats; AVX2 has 16 of 8, so half as many as it seems; NEON has 32 of 4, SSE 16
-        of 4. Some registers are left for the operands.
-        """
-        return {"avx512": 28, "avx2": 6, "neon": 6, "baseline": 3}[self.level]
+    @property
+    def parts(self) -> int:
+        """How many registers 16 floats take."""
+        return {"avx512": 1, "avx2": 2}.get(self.level, 4)
+
+    def fits(self, rows: int, vectors: int) -> bool:
+        """Whether the sums of a tile, the weights of a step and one input fit into the registers."""
+        return (rows * vectors + vectors) * self.parts + 1 <= self.registers
 
     @property
     def identity(self) -> str:
@@ -63,10 +69,8 @@ class Target:
 
 @functools.cache
 def _initialize() -> None:
-    try:
-        llvm.initialize()  # an error in newer versions, where it happens by itself
-    except RuntimeError:
-        pass
+    with contextlib.suppress(RuntimeError):  # of newer versions, where this happens by itself
+        llvm.initialize()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
 

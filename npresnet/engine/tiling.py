@@ -12,9 +12,9 @@ CACHE = 512 << 10  # bytes of input that a task may go over again and again: hal
 def tile_shape(target: Target, width: int, blocks: int) -> tuple[int, int]:
     """Return how many pixels and how many blocks of outputs a kernel computes at once.
 
-    Tiles of a row may overlap at its end, where the same numbers are computed twice; this is the waste to avoid. A step of a
-    kernel takes as long as its multiplications, its loads, or the four cycles after which the sum of the step before is
-    there, whichever is longest.
+    Tiles of a row may overlap at its end, where the same numbers are computed twice; this is the waste to avoid. A step
+    of a kernel takes as long as its multiplications, its loads, or the four cycles after which the sum of the step
+    before is there, whichever is longest; and a little for weights and inputs that come from a farther cache.
 
     Parameters
     ----------
@@ -25,14 +25,11 @@ def tile_shape(target: Target, width: int, blocks: int) -> tuple[int, int]:
     """
     best, choice = float("inf"), (1, 1)
     for vectors in (2, 1, 4, 8):
-        if blocks % vectors:
-            continue
-        for rows in range(1, min(width, target.accumulators // vectors) + 1):
-            if vectors > 2 and (rows > 4 or target.level != "avx512"):
-                continue  # too many weights to hold beside the sums
-            cycles = max(rows * vectors, 4, vectors + rows / 2) + 0.5
-            tiles = -(-width // rows)
-            cost = tiles * cycles / vectors
+        for rows in range(1, width + 1):
+            if blocks % vectors or not target.fits(rows, vectors):
+                break
+            cycles = max(rows * vectors, 4, vectors + rows / 2) + 0.25 + 0.4 * vectors + 0.05 * rows
+            cost = -(-width // rows) * cycles / vectors
             if cost < best - 1e-9 or (cost < best + 1e-9 and rows * vectors > choice[0] * choice[1]):
                 best, choice = cost, (rows, vectors)
     return choice
@@ -55,8 +52,8 @@ def split(
 ) -> Split:
     """Choose the size of a task.
 
-    Small tasks keep all threads busy to the end; large ones read weights and inputs less often from far away. The choice
-    changes no result, so it may depend on the number of threads.
+    Small tasks keep all threads busy to the end; large ones read weights and inputs less often from far away. The
+    choice changes no result, so it may depend on the number of threads.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Weights as the kernels read them: BatchNorm multiplied in, and 16 output channels side by side.
 
-The packed form of a convolution is (O / 16, C / 16, k, k, 16 / p, 16, p): for each block of 16 outputs the terms of the sum in
-the order of the table, for each term 16 outputs, and p = 1, 2 or 4 input channels together for float32, bfloat16 and 8-bit
-numbers. For the image, whose channels are interleaved, the terms are the k C numbers of a row of the kernel:
-(O / 16, k, k C / p, 16, p). Winograd's is (36, O / 16, C, 16).
+The packed form of a convolution is (O / 16, C / 16, k, k, 16 / p, 16, p): for each block of 16 outputs the terms of
+the sum in the order of the table, for each term 16 outputs, and p = 1, 2 or 4 input channels together for float32,
+bfloat16 and 8-bit numbers. For the image, whose channels are interleaved, the terms are the k C numbers of a row of
+the kernel: (O / 16, k, k C / p, 16, p). Winograd's is (36, O / 16, C, 16).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Folded:
 
 def fold(node: Convolution, channels: int) -> Folded:
     """Fold the normalisation of a convolution into it."""
-    module = node.convolution
+    module = node.layer
     if not isinstance(module, Conv2d):  # a shortcut without parameters: a 1x1 kernel of ones and zeros
         out = module.out_channels
         weight = np.zeros((out, channels, 1, 1), np.float32)
@@ -124,7 +124,7 @@ def fold(node: Convolution, channels: int) -> Folded:
 
 def linear(node: Classifier) -> Folded:
     """Return a classifier as a 1x1 convolution on one pixel."""
-    module: Linear = node.module
+    module: Linear = node.layer
     weight = module.weight.data[:, :, None, None]
     out, channels = weight.shape[:2]
     return Folded(weight, np.ones(out), module.bias.data.astype(np.float64), channels, 1, 0, 1, 1)
@@ -158,7 +158,7 @@ def pack_block(folded: Folded, number: int, precision: str, interleaved: bool, o
         block = np.rint(block / steps[:, None, None, None])
     elif precision == "bfloat16":
         block = to_bfloat16(block)
-    lanes, inputs, k, _ = block.shape
+    lanes, _, k, _ = block.shape
     if interleaved:
         rows = block[:, : folded.channels].transpose(0, 2, 3, 1).reshape(lanes, k, -1)  # (16, k, k C)
         _, steps_of_row, _, p = out.shape

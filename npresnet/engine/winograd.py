@@ -7,9 +7,9 @@ one-dimensional convolution of 4 outputs with a kernel of 3 is such a product of
     y = A.T ((G g) * (B.T d))                          in one dimension: 6 products, not 12
     y = A.T ((G g G.T) * (B.T d B)) A                  in two dimensions: 36 products, not 144
 
-``G g G.T`` is computed once, from the weights. ``B.T d B`` costs additions only, shared by all output channels, and so does
-``A.T m A``, shared by all input channels. In between, every one of the 36 numbers of a tile is summed over the input
-channels: 36 ordinary matrix products, for which the micro-kernel is used.
+``G g G.T`` is computed once, from the weights. ``B.T d B`` costs additions only, shared by all output channels, and
+so does ``A.T m A``, shared by all input channels. In between, every one of the 36 numbers of a tile is summed over
+the input channels: 36 ordinary matrix products, for which the micro-kernel is used.
 
 The points decide how much the sums and differences cancel. The usual 1 and 2 leave 8 times the rounding error of an
 ordinary convolution; 3/4 and 3/2 are exact in binary too and leave about 3 times
@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arithmetic import Float32
-from .code import F32, I64, Function, Value, vector
+from .code import F32, Function, Value, vector
 from .record import Fields
 from .target import Target
 from .tasks import _begin
@@ -99,6 +98,7 @@ def winograd_input(name: str, target: Target) -> str:
     image, block = plane % images, plane // images
     row = fields["input_row"]
     source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
+    source = source - row - 64  # tiles begin in the border
     place = fields["output"] + plane * fields["tile_rows"] * columns * 64
     lanes = _lanes(target)
     kind = vector(F32, lanes)
@@ -166,3 +166,8 @@ def _plane_and_rows(code: Function, fields: Fields, task: Value) -> tuple[Value,
     tasks = (rows + per_task - 1) // per_task
     first = task % tasks * per_task
     return task // tasks, (first, code.least(first + per_task, rows))
+
+
+WINOGRAD_TASKS: dict[str, Callable[..., str]] = {
+    function.__name__: function for function in (winograd_input, winograd_output)
+}

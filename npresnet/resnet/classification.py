@@ -90,7 +90,7 @@ class ResNetForImageClassification(ResNetPreTrainedModel):
             self.resnet.embedder, self.resnet.encoder, self.resnet.pooler, self.classifier[1], prefix="resnet."
         )
 
-    def _from_plan(  # type: ignore[override]
+    def _from_plan(
         self,
         plan: Plan,
         pixel_values: Array,

@@ -147,7 +147,7 @@ class ResNetModel(_FeatureExtractor):
 
         return Graph(self.embedder, self.encoder, self.pooler)
 
-    def _from_plan(  # type: ignore[override]
+    def _from_plan(
         self,
         plan: Plan,
         pixel_values: Array,
@@ -156,6 +156,7 @@ class ResNetModel(_FeatureExtractor):
     ) -> BaseModelOutputWithPoolingAndNoAttention | tuple[Any, ...]:
         graph = plan.graph
         states = graph.states if self._wants_all(output_hidden_states) else graph.states[-1:]
+        assert graph.pooled is not None
         maps = plan.run(self._checked(pixel_values), [*states, graph.pooled])
         if maps is None:
             return self._ordinarily(pixel_values, output_hidden_states, return_dict)
@@ -244,7 +245,7 @@ class ResNetBackbone(_FeatureExtractor):
 
         return Graph(self.embedder, self.encoder)
 
-    def _from_plan(  # type: ignore[override]
+    def _from_plan(
         self,
         plan: Plan,
         pixel_values: Array,

@@ -1,0 +1,339 @@
+"""The steps of a program: for every node of the graph one row of the table, or three for Winograd's algorithm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..nn import AvgPool2d
+from . import microkernel, record
+from .arithmetic import ELEMENT_BYTES
+from .graph import BOUNDS, Classifier, Convolution, GlobalPool, Graph, Node, Ordinary, Pool
+from .layout import BLOCK, Map, blocks_of
+from .machine import Machine
+from .planning import Blueprint
+from .store import Packed, WeightStore
+from .tasks import TASKS
+from .tiling import split, starts, tile_shape
+from .winograd import PRODUCTS, WINOGRAD_TASKS
+
+TERMS = {"float32": 256, "bfloat16": 1024, "int8": 1024}  # of a sum, before it is put aside
+WINOGRAD_TERMS = 32  # fewer, because its larger numbers cancel in the end
+
+
+@dataclass
+class Step:
+    """A step of the program, for people."""
+
+    name: str
+    how: str
+    macs: int
+    milliseconds: float = 0.0
+
+
+@dataclass
+class Tiles:
+    """What a step of products is made of: tiles of pixels, groups of outputs, and the table of the sum.
+
+    Attributes
+    ----------
+    rows, vectors : int
+        Pixels and blocks of outputs of a tile.
+    inputs, outputs, residuals : sequence of int
+        Distance of each tile from the first pixel, in bytes.
+    groups : sequence of int
+        For each group of outputs, the distance of its first input channel.
+    table : sequence of int
+        For each entry of the sum, the distance of its input.
+    depth : int
+        Steps of an entry.
+    step : int
+        Bytes between the inputs of neighbouring pixels of a tile.
+    """
+
+    rows: int
+    vectors: int
+    inputs: Sequence[int] | NDArray[np.int64]
+    outputs: Sequence[int] | NDArray[np.int64]
+    residuals: Sequence[int] | NDArray[np.int64]
+    groups: Sequence[int]
+    table: Sequence[int]
+    depth: int
+    step: int
+
+
+class StepWriter:
+    """Writes the rows.
+
+    Parameters
+    ----------
+    graph, blueprint, store, machine
+    wanted : set of int
+        Maps to return.
+    threads : int
+
+    Attributes
+    ----------
+    rows : list of row
+    steps : list of Step
+        The same for people.
+    breaks : list of (row, node)
+        Ordinary modules, and the number of the row before which each runs.
+    outputs : {number: (N, C, H, W) float32}
+        Where wanted maps are written.
+    scratch_bytes : int
+        That a thread needs.
+    """
+
+    def __init__(
+        self, graph: Graph, blueprint: Blueprint, store: WeightStore, machine: Machine, wanted: frozenset[int],
+        threads: int,
+    ) -> None:  # fmt: skip
+        self._blueprint, self._store, self._machine, self._threads = blueprint, store, machine, threads
+        self._maps, self._precision, self._target = blueprint.maps, store.precision, machine.target
+        self.rows: list[NDArray[np.int64]] = []
+        self.steps: list[Step] = []
+        self.breaks: list[tuple[int, Ordinary]] = []
+        self.outputs: dict[int, NDArray[np.float32]] = {}
+        self.scratch_bytes = 64
+        self._tables: list[NDArray[Any]] = []  # kept alive: the rows hold their addresses
+        self._input()
+        for node in graph.nodes:
+            self._write(node)
+            if node.output in wanted and node.output not in (graph.pooled, graph.logits):
+                self._output(node.output)
+
+    def _write(self, node: Node) -> None:
+        if isinstance(node, Ordinary):
+            self.breaks.append((len(self.rows), node))
+        elif isinstance(node, Pool):
+            self._pool(node)
+        elif isinstance(node, GlobalPool):
+            self._global_pool(node)
+        elif isinstance(node, Classifier):
+            self._direct(node, "blocked")
+        elif isinstance(node, Convolution):
+            kind = self._blueprint.kinds[node.output]
+            if kind == "winograd":
+                self._winograd(node)
+            else:
+                self._direct(node, kind)
+
+    def _add(
+        self, name: str, how: str, tasks: int, function: str, *options: Any, macs: float = 0, **fields: float
+    ) -> None:
+        makers = {**TASKS, **WINOGRAD_TASKS}
+        full_name = "_".join([function, *map(str, options)])
+        task = self._machine.address(full_name, lambda: makers[function](full_name, self._target, *options))
+        self.rows.append(record.make(task=task, tasks=tasks, **fields))
+        self.steps.append(Step(name, how, int(macs)))
+
+    def _keep(self, values: Any) -> int:
+        """Keep integers alive and return their address."""
+        array = np.ascontiguousarray(values, np.int64)
+        self._tables.append(array)
+        return array.ctypes.data
+
+    # ------------------------------------------------------------------------------------------------ input and output
+
+    def _input(self) -> None:
+        image, quantized = self._blueprint.image, self._store.maps.get(0)
+        plane = image.height * image.width * 4
+        self._add(
+            "pixels", "interleave channels", image.images * image.height, "interleave", self._precision,
+            input_plane=plane, input_row=image.width * 4, input_image=image.channels * plane,
+            output=image.origin, output_row=image.row, output_image=image.image, output_plane=image.pixel,
+            channels=image.channels, height=image.height, width=image.width,
+            scale=1 / quantized.scale if quantized else 1.0, zero=float(image.zero),
+        )  # fmt: skip
+
+    def _output(self, number: int) -> None:
+        m, quantized = self._maps[number], self._store.maps.get(number)
+        array = np.zeros((m.images, m.channels, m.height, m.width), np.float32)
+        self.outputs[number] = array
+        self._add(
+            f"output {number}", "deinterleave channels", m.images * blocks_of(m.channels),
+            "deinterleave", self._precision, **_from(m),
+            output=array.ctypes.data, output_image=array[0].nbytes, output_plane=array[0, 0].nbytes,
+            channels=m.channels, scale=quantized.scale if quantized else 1.0, zero=float(m.zero),
+        )  # fmt: skip
+
+    # ---------------------------------------------------------------------------------------------------------- pools
+
+    def _pool(self, node: Pool) -> None:
+        source, output, module = self._maps[node.input], self._maps[node.output], node.layer
+        if isinstance(module, AvgPool2d):
+            kind, window, padding = "mean", 2, 0
+        else:
+            kind, window, padding = "max", module.kernel, module.padding
+        self._add(
+            node.name, f"{kind} pool {window}x{window}", output.images * blocks_of(output.channels) * output.height,
+            "pool", self._precision, kind, window, **_from(source), **_to(output),
+            out_height=output.height, out_width=output.width, stride=module.stride, padding=padding,
+            counts_padding=int(kind == "mean" and module.stride == 1), zero=float(source.zero),
+        )  # fmt: skip
+
+    def _global_pool(self, node: GlobalPool) -> None:
+        source, output, kind = self._maps[node.input], self._maps[node.output], node.layer.kind
+        fields: dict[str, float] = {}
+        if self._store.maps:  # from the scale of the map to that of the pooled numbers
+            before, after = self._store.maps[node.input], self._store.maps[node.output]
+            scale = before.scale / after.scale
+            fields = {"scale": scale, "zero": after.zero - before.zero * scale}
+        for half, own in enumerate(("avg", "max") if kind == "catavgmax" else (kind,)):
+            self._add(
+                node.name, f"global {own} pool", source.images * blocks_of(source.channels),
+                "global_pool", self._precision, own, **_from(source),
+                output=output.origin + half * blocks_of(source.channels) * output.plane,
+                output_plane=output.plane, output_image=output.pixel, **fields,
+            )  # fmt: skip
+
+    # --------------------------------------------------------------------------------------------------- convolutions
+
+    def _direct(self, node: Convolution | Classifier, kind: str) -> None:
+        packed = self._store.get(node, kind)
+        folded, output = packed.folded, self._maps[node.output]
+        source: Map = self._blueprint.image if kind == "interleaved" else self._maps[node.input]
+        residual = self._residual(node)
+        k, stride = folded.kernel, folded.stride
+
+        # Pixels of a row, or of the whole map where nothing lies between its rows.
+        bare = all(m.bare for m in (source, output, residual) if m is not None)
+        flat = (k, stride, kind) == (1, 1, "blocked") and bare
+        width = output.images * output.height * output.width if flat else output.width
+        lines = [(0, 0)] if flat else [(i, y) for i in range(output.images) for y in range(output.height)]
+        rows, vectors = tile_shape(self._target, width, math.gcd(folded.span, blocks_of(folded.out_channels)))
+        columns = np.array(starts(width, rows), np.int64)
+
+        def places(m: Map, step: int) -> NDArray[np.int64]:
+            line = np.array([i * m.image + y * step * m.row for i, y in lines], np.int64)
+            return (line[:, None] + columns * step * m.pixel).reshape(-1)
+
+        if kind == "interleaved":  # an entry is a whole row of the kernel
+            depth, table = -(-k * source.pixel // 4), [r * source.row for r in range(k)]
+        else:
+            depth, d = source.pixel // 4, folded.dilation
+            kernel = [d * (r * source.row + c * source.pixel) for r in range(k) for c in range(k)]
+            table = [block * source.plane + place for block in range(folded.reach) for place in kernel]
+        blocks = range(0, blocks_of(folded.out_channels), vectors)
+        groups = [block // folded.span * folded.reach * source.plane for block in blocks]
+        corner = source.origin - folded.padding * (source.row + source.pixel)
+        fields = self._finishing(node) | {"input": corner, "output": output.origin, "output_plane": output.plane}
+        if residual is not None:
+            fields |= {"residual": residual.origin, "residual_plane": residual.plane}
+        self._products(
+            node, f"direct {k}x{k}", packed,
+            Tiles(
+                rows, vectors, places(source, stride), places(output, 1),
+                np.zeros(len(lines) * len(columns), np.int64) if residual is None else places(residual, 1),
+                groups, table, depth, stride * source.pixel,
+            ),
+            TERMS[self._precision], 1, fields,
+        )  # fmt: skip
+
+    def _winograd(self, node: Convolution) -> None:
+        packed, products = self._store.get(node, "winograd"), self._blueprint.products[node.output]
+        folded, source, output = packed.folded, self._maps[node.input], self._maps[node.output]
+        per_task = max(1, -(-products.rows // 4))
+        bands = -(-products.rows // per_task)
+        grid = {"tile_rows": products.rows, "tile_columns": products.columns, "rows_per_task": per_task}
+        self._add(
+            node.name, "Winograd: inputs", source.images * blocks_of(source.channels) * bands, "winograd_input",
+            **_from(source), output=products.inputs, output_batch=products.input_batch, **grid,
+        )  # fmt: skip
+
+        out_blocks, plane = blocks_of(folded.out_channels), products.tiles * BLOCK * 4
+        rows, vectors = tile_shape(self._target, products.tiles, out_blocks)
+        places = np.array(starts(products.tiles, rows), np.int64) * (BLOCK * 4)
+        table = [block * plane for block in range(blocks_of(folded.channels))]
+        nothing = np.zeros(max(len(places), out_blocks * BLOCK), np.int64)
+        self._products(
+            node, "Winograd: products", packed._replace(bias=self._keep(nothing)),
+            Tiles(
+                rows, vectors, places, places, nothing, [0] * (out_blocks // vectors), table, BLOCK, BLOCK * 4,
+            ),
+            WINOGRAD_TERMS, PRODUCTS,
+            {
+                "input": products.inputs, "input_batch": products.input_batch, "output": products.outputs,
+                "output_batch": products.output_batch, "output_plane": plane, "weight_batch": packed.batch,
+                "low": -math.inf, "high": math.inf,
+            },
+        )  # fmt: skip
+
+        residual, fields = self._residual(node), self._finishing(node)
+        if residual is not None:
+            fields |= {
+                "residual": residual.origin, "residual_row": residual.row, "residual_plane": residual.plane,
+                "residual_image": residual.image,
+            }  # fmt: skip
+        self._add(
+            node.name, "Winograd: outputs", output.images * out_blocks * bands, "winograd_output", residual is not None,
+            input=products.outputs, input_batch=products.output_batch, **_to(output), bias=packed.bias,
+            images=output.images, height=output.height, width=output.width, **grid, **fields,
+        )  # fmt: skip
+
+    def _residual(self, node: Node) -> Map | None:
+        number = getattr(node, "residual", None)
+        return None if number is None else self._maps[number]
+
+    def _finishing(self, node: Node) -> dict[str, float]:
+        """Bounds of the activation, and the scale of the residual, in the number format of the output."""
+        low, high = BOUNDS[getattr(node, "activation", "identity")]
+        quantized = self._store.maps.get(node.output)
+        if quantized is None or isinstance(node, Classifier):
+            return {"low": low, "high": high}
+        values = {
+            "low": max(0.0, low / quantized.scale + quantized.zero),
+            "high": min(255.0, high / quantized.scale + quantized.zero),
+        }
+        if isinstance(node, Convolution) and node.residual is not None:
+            values["residual_scale"] = self._store.maps[node.residual].scale / quantized.scale
+        return values
+
+    def _products(
+        self, node: Convolution | Classifier, how: str, packed: Packed, tiles: Tiles, terms: int, batch: int,
+        fields: dict[str, float],
+    ) -> None:  # fmt: skip
+        """A step of tiles times weights: a direct convolution, or Winograd's 36 products."""
+        rows, vectors, depth, entries = tiles.rows, tiles.vectors, tiles.depth, len(tiles.table)
+        shape = microkernel.Shape(self._precision, rows, vectors, tiles.step, depth, isinstance(node, Classifier))
+        kernel = self._machine.address(shape.name, lambda: microkernel.generate(shape, self._target))
+        chunk = max(1, terms // (depth * 4 // ELEMENT_BYTES[self._precision]))
+        steps, calls = depth * entries, -(-entries // chunk)
+        shared = packed.folded.kernel**2 if batch == 1 else 1  # neighbouring tiles read the same input
+        count, groups = len(tiles.inputs), len(tiles.groups)
+        task = split(
+            count, groups, batch, steps * rows * vectors + 60.0 * calls, steps * 4.0 * rows / shared,
+            steps * 64.0 * vectors, self._threads,
+        )  # fmt: skip
+        if calls > 1:
+            self.scratch_bytes = max(self.scratch_bytes, task.tiles * rows * vectors * 64)
+        output = self._maps[node.output]
+        self._add(
+            node.name, f"{how}, tiles {rows}x{vectors}", batch * -(-count // task.tiles) * -(-groups // task.groups),
+            "convolve", macs=output.images * output.height * output.width * packed.folded.weight.size,
+            kernel=kernel, weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
+            bias=packed.bias, bias_plane=packed.bias_plane, input_tiles=self._keep(tiles.inputs),
+            output_tiles=self._keep(tiles.outputs), residual_tiles=self._keep(tiles.residuals),
+            tiles=count, tiles_per_task=task.tiles, tile_sums=rows * vectors * 64,
+            groups=groups, groups_per_task=task.groups, group_blocks=vectors, group_inputs=self._keep(tiles.groups),
+            table=self._keep(tiles.table), entries=entries, chunk=chunk, **fields,
+        )  # fmt: skip
+
+
+def _from(m: Map) -> dict[str, float]:
+    """The fields that say where a map is read."""
+    return {
+        "input": m.origin, "input_row": m.row, "input_plane": m.plane, "input_image": m.image,
+        "images": m.images, "height": m.height, "width": m.width,
+    }  # fmt: skip
+
+
+def _to(m: Map) -> dict[str, float]:
+    """The fields that say where a map is written."""
+    return {"output": m.origin, "output_row": m.row, "output_plane": m.plane, "output_image": m.image}
