@@ -33,7 +33,7 @@ def generate(name: str) -> str:
 
 
 class Fingerprint:
-    """Remembers which arrays a model has, and 128 numbers of each, evenly spread.
+    """Remembers which arrays a model has, and 128 numbers, evenly spread, of each that can be written.
 
     Loading replaces arrays, and training changes all numbers of most arrays, so both are noticed. A single number
     that is changed in place by hand may not be.
@@ -41,7 +41,8 @@ class Fingerprint:
 
     def __init__(self, machine: Machine, arrays: Sequence[NDArray[Any]]) -> None:
         self.arrays = list(arrays)  # float32 and contiguous; kept, so that no other array can take the same address
-        self._table = np.array([(array.ctypes.data, array.size) for array in self.arrays], np.int64).reshape(-1, 2)
+        writeable = [(array.ctypes.data, array.size) for array in self.arrays if array.flags.writeable]
+        self._table = np.array(writeable, np.int64).reshape(-1, 2)
         self._hash = native(machine.address("fingerprint", lambda: generate("fingerprint")), 3)
         self._seen = self._now()
 

@@ -144,7 +144,9 @@ class Memory:
 
 def zeroed(size: int) -> NDArray[np.uint8]:
     """Return zeroed memory on large pages where the system has them: each saves 511 look-ups of small ones."""
-    area = mmap.mmap(-1, max(1, size) + HUGE_PAGE)
+    # Private, not shared with child processes as is the default: only private memory is given large pages.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    area = mmap.mmap(-1, max(1, size) + HUGE_PAGE, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them
             area.madvise(mmap.MADV_HUGEPAGE)

@@ -8,13 +8,13 @@ import numpy as np
 
 from ..kernels.parallel import num_threads as default_threads
 from ..kernels.parallel import run_together
-from . import microkernel, record
+from . import microkernel, record, tasks
 from .arithmetic import ELEMENT_BYTES
 from .machine import machine_for, native
 from .target import Target, find_target
 from .tiling import tile_shape
 
-TERMS = 4096
+TERMS, TILES, ROUNDS = 1024, 500, 15
 
 
 def peak_gflops(precision: str = "float32", num_threads: int | None = None, target: Target | None = None) -> float:
@@ -35,29 +35,27 @@ def peak_gflops(precision: str = "float32", num_threads: int | None = None, targ
     machine, per_step = machine_for(target), 4 // ELEMENT_BYTES[precision]
     rows, vectors = tile_shape(target, 112, 2)
     shape = microkernel.Shape(precision, rows, vectors, 64 // per_step, 16 // per_step)
-    kernel = native(
-        machine.address(shape.name, lambda: microkernel.generate(shape, target)), len(microkernel.ARGUMENTS)
-    )
+    kernel = machine.address(shape.name, lambda: microkernel.generate(shape, target))
+    convolve = native(machine.address("convolve", lambda: tasks.convolve("convolve", target)), tasks.TASK_ARGUMENTS)
     entries = TERMS // 16
-    table = np.zeros(entries, np.int64)
-    row = record.make(weight_plane=0, low=0.0, high=1.0)
+    here = np.zeros(TILES, np.int64)  # every tile and every entry reads the same few numbers
+    numbers = np.zeros((threads, 3, TERMS * 16 * vectors), np.float32)
 
     def work(thread: int) -> None:
-        inputs, weights = np.zeros(16 * 64, np.float32), np.zeros(TERMS * 16, np.float32)
-        outputs = np.zeros(32 * 16, np.float32)
-        for _ in range(CALLS):
-            kernel(
-                row.ctypes.data, inputs.ctypes.data, weights.ctypes.data, outputs.ctypes.data, 0, weights.ctypes.data,
-                outputs.ctypes.data, table.ctypes.data, entries, microkernel.FIRST | microkernel.LAST,
-            )  # fmt: skip
+        inputs, weights, outputs = (numbers[thread, part].ctypes.data for part in range(3))
+        row = record.make(
+            kernel=kernel, input=inputs, weights=weights, output=outputs, bias=weights,
+            weight_plane=TERMS // per_step * 64, weight_entry=shape.depth * 64,
+            input_tiles=here.ctypes.data, output_tiles=here.ctypes.data, residual_tiles=here.ctypes.data,
+            tiles=TILES, tiles_per_task=TILES, groups=1, groups_per_task=1, group_blocks=vectors,
+            group_inputs=here.ctypes.data, table=here.ctypes.data, entries=entries, chunk=entries, low=0.0, high=1.0,
+        )  # fmt: skip
+        convolve(row.ctypes.data, 0, outputs)
 
     best = 0.0
     for _ in range(ROUNDS):
         start = time.perf_counter()
         run_together(work, threads)
         seconds = time.perf_counter() - start
-        best = max(best, 2e-9 * CALLS * threads * rows * vectors * 16 * TERMS / seconds)
+        best = max(best, 2e-9 * threads * TILES * rows * vectors * 16 * TERMS / seconds)
     return best
-
-
-CALLS, ROUNDS = 100, 15

@@ -160,13 +160,7 @@ class Plan:
     # ------------------------------------------------------------------------------------------------ changed weights
 
     def _arrays(self) -> list[NDArray[Any]]:
-        arrays = []
-        for _, owner, attribute in self._model._named_arrays():
-            value = getattr(owner, attribute)
-            array = getattr(value, "data", value) if not isinstance(value, np.ndarray) else value
-            if np.issubdtype(array.dtype, np.floating):
-                arrays.append(array)
-        return arrays
+        return [array for array in self._model._arrays().values() if np.issubdtype(array.dtype, np.floating)]
 
     def _is_current(self) -> bool:
         return self._fingerprint is not None and self._fingerprint.matches(self._arrays())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoint.mapped import release
 from ..kernels.parallel import for_each
 from . import weights
 from .graph import Classifier, Convolution
@@ -58,7 +59,7 @@ class WeightStore:
         self._used = CHUNK
         self._folded: dict[int, Folded] = {}
         self._packed: dict[tuple[int, str], Packed] = {}
-        self._jobs: list[Callable[[], None]] = []
+        self._jobs: dict[int, list[Callable[[], None]]] = {}  # for the output of each node
 
     def folded(self, node: Convolution | Classifier) -> Folded:
         """Return weights and bias of a node with its normalisation."""
@@ -83,9 +84,14 @@ class WeightStore:
         return self._packed[key]
 
     def finish(self) -> None:
-        """Do what was asked for since the last call, on all threads."""
-        jobs, self._jobs = self._jobs, []
-        for_each(lambda index: jobs[index](), len(jobs))
+        """Pack what was asked for since the last call, on all threads.
+
+        Weights that lie in a file are read once, and then leave the memory again.
+        """
+        while self._jobs:
+            output, jobs = self._jobs.popitem()
+            for_each(lambda index, jobs=jobs: jobs[index](), len(jobs))  # type: ignore[misc]
+            release(self._folded[output].weight)
 
     @property
     def bytes(self) -> int:
@@ -110,14 +116,13 @@ class WeightStore:
         steps: Any = None
         if self.precision == "int8":
             steps = weights.pad_channels(weights.weight_steps(folded), 1.0)
+        jobs = self._jobs.setdefault(node.output, [])
         for number in range(shape[0]):
             own = None if steps is None else steps[number * BLOCK : (number + 1) * BLOCK]
-            self._jobs.append(
-                partial(weights.pack_block, folded, number, self.precision, interleaved, packed[number], own)
-            )
+            jobs.append(partial(weights.pack_block, folded, number, self.precision, interleaved, packed[number], own))
         if self.precision == "int8":
             numbers = self._take((shape[0], 2, BLOCK), np.float32)
-            self._jobs.append(partial(self._requantization, node, folded, steps, numbers))
+            jobs.append(partial(self._requantization, node, folded, steps, numbers))
         else:
             numbers = self._take((shape[0], BLOCK), np.float32)
             numbers.reshape(-1)[:] = weights.pad_channels(folded.bias)
@@ -136,7 +141,7 @@ class WeightStore:
                 place = flat[start : start + inputs * BLOCK * 4].view(np.float32).reshape(inputs, BLOCK)
                 place[...] = transformed[product].T
 
-        self._jobs += [partial(pack, number) for number in range(blocks)]
+        self._jobs.setdefault(node.output, []).extend(partial(pack, number) for number in range(blocks))
         numbers = self._take((blocks, BLOCK), np.float32)
         numbers.reshape(-1)[:] = weights.pad_channels(folded.bias)
         return Packed(folded, flat.ctypes.data, inputs * BLOCK * 4, batch, numbers.ctypes.data, BLOCK * 4)

@@ -111,23 +111,23 @@ def fold(node: Convolution, channels: int) -> Folded:
         first = (out - channels) // 2
         weight[np.arange(channels) + first, np.arange(channels)] = 1
         return Folded(weight, np.ones(out), np.zeros(out), channels, module.stride, 0, 1, 1)
-    weight = module.weight.data
+    weight = module.weight.peek()
     scale, bias = np.ones(len(weight)), np.zeros(len(weight))
     if module.bias is not None:
-        bias += module.bias.data
+        bias += module.bias.peek()
     norm = node.normalization
     if isinstance(norm, BatchNorm2d):
-        scale = norm.weight.data / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
-        bias = norm.bias.data + (bias - norm.running_mean) * scale
+        scale = norm.weight.peek() / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
+        bias = norm.bias.peek() + (bias - norm.running_mean) * scale
     return Folded(weight, scale, bias, channels, module.stride, module.padding, module.dilation, module.groups)
 
 
 def linear(node: Classifier) -> Folded:
     """Return a classifier as a 1x1 convolution on one pixel."""
     module: Linear = node.layer
-    weight = module.weight.data[:, :, None, None]
+    weight = module.weight.peek()[:, :, None, None]
     out, channels = weight.shape[:2]
-    return Folded(weight, np.ones(out), module.bias.data.astype(np.float64), channels, 1, 0, 1, 1)
+    return Folded(weight, np.ones(out), module.bias.peek().astype(np.float64), channels, 1, 0, 1, 1)
 
 
 def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
