@@ -10,7 +10,7 @@ import pytest
 from resnet_arrays import resnet_shapes
 from safetensors.numpy import save_file
 
-from npresnet.checkpoint import CheckpointError, read, save_npz
+from npresnet.checkpoint import CheckpointError, read, reader, save_npz
 from npresnet.config import ResNetConfig
 
 CONFIG = ResNetConfig(embedding_size=4, hidden_sizes=(4, 8), depths=(1, 2), layer_type="basic", num_labels=3)
@@ -75,6 +75,17 @@ def test_values_that_are_not_finite(tmp_path, value, dtype):
     arrays[WEIGHT].flat[[3, 10]] = value
     save_npz(tmp_path / "a.npz", arrays, CONFIG)
     with pytest.raises(CheckpointError, match=rf"a.npz: {WEIGHT} holds 2 values that are NaN or infinite"):
+        read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 10, 11, 288, 289])
+def test_values_that_are_not_finite_are_found_in_any_chunk(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(reader, "_CHUNK", chunk)
+    arrays = ARRAYS | {WEIGHT: ARRAYS[WEIGHT].copy()}
+    assert arrays[WEIGHT].size == 288
+    arrays[WEIGHT].flat[[0, 10, 287]] = np.nan
+    save_npz(tmp_path / "a.npz", arrays, CONFIG)
+    with pytest.raises(CheckpointError, match=rf"{WEIGHT} holds 3 values that are NaN or infinite \(1 arrays do\)"):
         read(tmp_path / "a.npz")
 
 

@@ -77,6 +77,22 @@ def test_npz_is_plain(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
+def test_npz_is_aligned(tmp_path):
+    """The values of every array start at a multiple of 64 bytes, however long the name in front of them."""
+    arrays = {"ö" * n + "x": RNG.standard_normal(n + 5).astype(np.float32) for n in range(80)}
+    arrays |= {"long": RNG.standard_normal((3,) * 8), "scalar": np.array(RNG.standard_normal())}
+    save_npz(tmp_path / "a.npz", arrays, CONFIG)
+    written = (tmp_path / "a.npz").read_bytes()
+    for array in arrays.values():
+        assert written.count(array.tobytes()) == 1
+        assert written.index(array.tobytes()) % 64 == 0
+    with np.load(tmp_path / "a.npz") as file:
+        same({key: file[key] for key in arrays}, arrays)
+    same(read_raw(tmp_path / "a.npz").arrays, arrays)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert archive.testzip() is None
+
+
 def test_safetensors_is_plain(tmp_path):
     save_safetensors(tmp_path / "a", ARRAYS, CONFIG)
     same(load_file(tmp_path / "a"))

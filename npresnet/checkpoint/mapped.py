@@ -39,11 +39,12 @@ def release(view: np.ndarray | memoryview) -> None:
 
     Parameters
     ----------
-    view : C-contiguous array or memoryview
+    view : array or memoryview
+        In one piece, without gaps.
     """
     mapping = mapping_of(view) if hasattr(mmap, "MADV_DONTNEED") else None
     array = np.asarray(view)
-    if mapping is None or not array.size or not array.flags.c_contiguous:
+    if mapping is None or not array.size:
         return
     start = array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
     first_page = start // mmap.PAGESIZE * mmap.PAGESIZE  # whole pages, also those that neighbours share

@@ -77,7 +77,7 @@ def _read_npy(name: str, content: memoryview) -> np.ndarray:
         )
     flat = np.frombuffer(content, dtype, offset=start) if expected else np.zeros(math.prod(shape), dtype)
     array = flat.reshape(shape, order="F" if match["fortran"] == "True" else "C")
-    required = np.require(array, dtype.newbyteorder("="), ["C", "A"])
-    if required is not array:
-        release(content)  # what was copied is not needed in the file's memory too
-    return required
+    array = np.require(array, dtype.newbyteorder("="), ["C", "A"])
+    if array.flags.owndata:  # a copy: not to be in memory twice
+        release(content)
+    return array
