@@ -172,5 +172,4 @@ def _BFloat() -> Any:
     return BFloatType()
 
 
-ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number in a map
 PRECISIONS = {"float32": Float32, "bfloat16": BFloat16, "int8": Int8}

@@ -9,27 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .code import I32, I64, Function
 from .machine import Machine, native
-
-SAMPLES = 128
-_PRIME = 1099511628211  # of the FNV hash
-
-
-def generate(name: str) -> str:
-    """Return the LLVM text of a function that hashes samples: (table of (address, count), arrays, result)."""
-    code = Function(name, [I64] * 3)
-    table, arrays, result = code.arguments
-    total = code.variable(I64)
-    with code.loop(arrays) as number:
-        address, count = (code.load(I64, table + number * 16 + place) for place in (0, 8))
-        taken = code.least(count, SAMPLES)
-        with code.loop(taken) as sample:
-            at = sample * (count - 1) // code.most(taken - 1, 1)
-            bits = code.convert(code.load(I32, address + at * 4), I64, "zext")
-            total.set(total.get() * _PRIME + bits)
-    code.store(total.get(), result)
-    return code.finish()
 
 
 class Fingerprint:
@@ -43,7 +23,7 @@ class Fingerprint:
         self.arrays = list(arrays)  # float32 and contiguous; kept, so that no other array can take the same address
         writeable = [(array.ctypes.data, array.size) for array in self.arrays if array.flags.writeable]
         self._table = np.array(writeable, np.int64).reshape(-1, 2)
-        self._hash = native(machine.address("fingerprint", lambda: generate("fingerprint")), 3)
+        self._hash = native(machine.function("fingerprint"), 3)
         self._seen = self._now()
 
     def _now(self) -> int:

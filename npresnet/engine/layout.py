@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 16  # channels side by side
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a number in a map
 HUGE_PAGE = 1 << 21
 
 

@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from llvmlite import binding as llvm
 
 from .. import __version__
 from .codecache import CodeCache
+from .record import KernelShape
 from .target import Target
 
 ANNOUNCEMENT = "npresnet: compiling for this processor, once (a few seconds) ..."
@@ -32,32 +34,45 @@ class Machine:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._addresses: dict[str, int] = {}
-        self._generator = target.machine()
         self._linker = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.machine())
         self._cache = CodeCache(f"npresnet {__version__} {_source_hash()} {target.identity}")
 
-    def address(self, name: str, text: Callable[[], str]) -> int:
+    def function(self, kind: str, *options: Any) -> int:
         """Return the address of a function.
 
         Parameters
         ----------
-        name : str
-            Of the function, and of its code in the cache; it says all that the text depends on beside the target.
-        text : callable
-            Makes the LLVM text, where the code is in no cache.
+        kind : str
+            One of :data:`.generators.GENERATORS`.
+        *options
+            What the generator is told, beside the target; part of the function's name, which is its key in the cache.
         """
+        name = "_".join([kind, *map(str, options)])
+        return self._address(name, kind, options)
+
+    def kernel(self, shape: KernelShape) -> int:
+        """Return the address of a micro-kernel."""
+        return self._address(shape.name, "microkernel", (shape,))
+
+    def _address(self, name: str, kind: str, options: tuple[Any, ...]) -> int:
         with _lock:
             if name not in self._addresses:
                 code = self._cache.get(name)
                 if code is None:
                     if not self._addresses:
                         print(ANNOUNCEMENT, file=sys.stderr, flush=True)
-                    code = self._compile(text())
+                    from .generators import GENERATORS
+
+                    code = self._compile(GENERATORS[kind](name, self.target, *options))
                     self._cache.put(name, code)
                 self._linker.add_object_file(llvm.ObjectFileRef.from_data(code))
                 self._linker.finalize_object()
                 self._addresses[name] = self._linker.get_function_address(name)
             return self._addresses[name]
+
+    @functools.cached_property
+    def _generator(self) -> llvm.TargetMachine:
+        return self.target.machine()
 
     def _compile(self, text: str) -> bytes:
         return self._generator.emit_object(self._optimised(text))
@@ -95,3 +110,12 @@ def _source_hash() -> str:
 def native(address: int, arguments: int) -> Callable[..., None]:
     """Return a compiled function as a Python one that takes integers; it runs without the interpreter lock."""
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)(address)
+
+
+@functools.cache
+def give_way() -> int:
+    """Return the address of the system's function that lets other threads run, or 0."""
+    if sys.platform == "win32":
+        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value or 0
+    function = getattr(ctypes.CDLL(None), "sched_yield", None)
+    return (ctypes.cast(function, ctypes.c_void_p).value or 0) if function else 0

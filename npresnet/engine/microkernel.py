@@ -17,41 +17,19 @@ added up in memory (``sums``), and the last call writes the result.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-from .arithmetic import ELEMENT_BYTES, PRECISIONS, Float32
+from .arithmetic import PRECISIONS, Float32
 from .code import I64, Function
-from .record import Fields
+from .layout import ELEMENT_BYTES
+from .record import FIRST, KERNEL_ARGUMENTS, LAST, Fields, KernelShape
 from .target import Target
 
-FIRST, LAST = 1, 2  # flags: the first part of the table, the last part
 
-
-class Shape(NamedTuple):
-    """Which kernel: its number format and the constants that are compiled into it."""
-
-    precision: str
-    rows: int  # pixels of a tile
-    vectors: int  # blocks of 16 output channels
-    step: int  # bytes between the inputs of neighbouring output pixels
-    depth: int  # vector steps for each entry of the table
-    plain: bool = False  # the output is float32, whatever the precision
-
-    @property
-    def name(self) -> str:
-        """A name for it, which is also the key of its code in the cache."""
-        return (
-            f"tile_{self.precision}_{self.rows}x{self.vectors}_step{self.step}_depth{self.depth}{'_plain' * self.plain}"
-        )
-
-
-ARGUMENTS = ("fields", "input", "weights", "output", "residual", "bias", "sums", "table", "count", "flags")
-
-
-def generate(shape: Shape, target: Target) -> str:
-    """Return the LLVM text of a kernel; its arguments are :data:`ARGUMENTS`, 64-bit integers."""
+def microkernel(name: str, target: Target, shape: KernelShape) -> str:
+    """Return the LLVM text of a kernel; its arguments are :data:`KERNEL_ARGUMENTS`."""
     arithmetic: Any = PRECISIONS[shape.precision](target)
-    code = Function(shape.name, [I64] * len(ARGUMENTS))
+    code = Function(name, [I64] * len(KERNEL_ARGUMENTS))
     row, source, weights, output, residual, bias, sums, table, count, flags = code.arguments
     fields = Fields(code, row)
     writer: Any = Float32(target) if shape.plain else arithmetic

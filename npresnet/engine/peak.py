@@ -8,8 +8,8 @@ import numpy as np
 
 from ..kernels.parallel import num_threads as default_threads
 from ..kernels.parallel import run_together
-from . import microkernel, record, tasks
-from .arithmetic import ELEMENT_BYTES
+from . import record
+from .layout import ELEMENT_BYTES
 from .machine import machine_for, native
 from .target import Target, find_target
 from .tiling import tile_shape
@@ -34,9 +34,9 @@ def peak_gflops(precision: str = "float32", num_threads: int | None = None, targ
     target, threads = target or find_target(), num_threads or default_threads()
     machine, per_step = machine_for(target), 4 // ELEMENT_BYTES[precision]
     rows, vectors = tile_shape(target, 112, 2)
-    shape = microkernel.Shape(precision, rows, vectors, 64 // per_step, 16 // per_step)
-    kernel = machine.address(shape.name, lambda: microkernel.generate(shape, target))
-    convolve = native(machine.address("convolve", lambda: tasks.convolve("convolve", target)), tasks.TASK_ARGUMENTS)
+    shape = record.KernelShape(precision, rows, vectors, 64 // per_step, 16 // per_step)
+    kernel = machine.kernel(shape)
+    convolve = native(machine.function("convolve"), len(record.TASK_ARGUMENTS))
     entries = TERMS // 16
     here = np.zeros(TILES, np.int64)  # every tile and every entry reads the same few numbers
     numbers = np.zeros((threads, 3, TERMS * 16 * vectors), np.float32)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..shapes import output_shape
-from .arithmetic import ELEMENT_BYTES
 from .graph import Classifier, Convolution, Graph
-from .layout import BLOCK, Map, Memory, blocks_of
+from .layout import BLOCK, ELEMENT_BYTES, Map, Memory, blocks_of
 from .store import SPREAD, WeightStore
 from .winograd import PRODUCTS, TILE
 

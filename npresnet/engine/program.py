@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.parallel import run_together
-from . import record, runner
+from . import record
 from .graph import Graph, Ordinary
 from .layout import BLOCK, Map, blocks_of, zeroed
-from .machine import Machine, native
+from .machine import Machine, give_way, native
 from .planning import Blueprint
 from .steps import StepWriter
 from .store import WeightStore
@@ -56,8 +56,7 @@ class Program:
     ) -> None:  # fmt: skip
         self.shape, self._wanted, self._threads, self._quantized = shape, wanted, threads, store.maps
         # The first code to ask for: if it is in no cache, nothing is.
-        run = machine.address("run", lambda: runner.generate("run", machine.target))
-        self._run = native(run, len(runner.RUN_ARGUMENTS))
+        self._run = native(machine.function("run"), len(record.RUN_ARGUMENTS))
         blueprint = Blueprint(graph, store, shape, winograd)
         self._maps, self._memory = blueprint.maps, blueprint.memory
         self._writer = StepWriter(graph, blueprint, store, machine, wanted, threads)
@@ -66,7 +65,7 @@ class Program:
         self.ordinary = [node.name for _, node in self._breaks]
         self.memory_bytes = len(self._memory)
         self._table = np.stack(self._writer.rows)
-        self._counters = zeroed(len(self._table) * runner.COUNTER_BYTES).view(np.int64)
+        self._counters = zeroed(len(self._table) * record.COUNTER_BYTES).view(np.int64)
         self._spacing = -(-self._writer.scratch_bytes // SCRATCH_SPACING) * SCRATCH_SPACING + 320
         self._scratch = zeroed(threads * self._spacing)
 
@@ -118,8 +117,8 @@ class Program:
         self._counters[:] = 0
         program = self._table[start:end].ctypes.data
         arguments = (program, end - start, self._counters.ctypes.data)
-        scratch, give_way = self._scratch.ctypes.data, runner.give_way()
-        run_together(lambda thread: self._run(*arguments, scratch + thread * self._spacing, give_way), self._threads)
+        scratch, others = self._scratch.ctypes.data, give_way()
+        run_together(lambda thread: self._run(*arguments, scratch + thread * self._spacing, others), self._threads)
 
     # -------------------------------------------------------------------------------------- maps as arrays of NumPy
 

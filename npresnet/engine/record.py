@@ -1,9 +1,13 @@
-"""One step of a program as a row of 64-bit integers, and how compiled code reads it."""
+"""What Python and the compiled code agree on.
+
+A step of a program is a row of 64-bit integers, read by name on both sides. The arguments of all compiled functions are
+64-bit integers too: addresses, distances in bytes, counts.
+"""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +40,31 @@ FIELDS = (
     "low", "high", "residual_scale", "scale", "zero",
 )  # fmt: skip
 SIZE = 64  # integers in a row
+
+RUN_ARGUMENTS = ("program", "steps", "counters", "scratch", "give_way")
+COUNTER_BYTES = 128  # two cache lines for each step, so that the counters of threads do not disturb each other
+TASK_ARGUMENTS = ("row", "task", "scratch")
+KERNEL_ARGUMENTS = ("row", "input", "weights", "output", "residual", "bias", "sums", "table", "count", "flags")
+FIRST, LAST = 1, 2  # flags: this call sums the first part of the table, the last part
 assert len(FIELDS) <= SIZE
 _INDEX = {name: index for index, name in enumerate(FIELDS)}
+
+
+class KernelShape(NamedTuple):
+    """Which micro-kernel: its number format and the constants that are compiled into it."""
+
+    precision: str
+    rows: int  # pixels of a tile
+    vectors: int  # blocks of 16 output channels
+    step: int  # bytes between the inputs of neighbouring output pixels
+    depth: int  # vector steps for each entry of the table
+    plain: bool = False  # the output is float32, whatever the precision
+
+    @property
+    def name(self) -> str:
+        """The name of the function, which is also the key of its code in the cache."""
+        plain = "_plain" if self.plain else ""
+        return f"tile_{self.precision}_{self.rows}x{self.vectors}_step{self.step}_depth{self.depth}{plain}"
 
 
 def make(**values: float) -> NDArray[np.int64]:

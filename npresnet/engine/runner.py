@@ -8,20 +8,14 @@ work done by the others.
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
-
 from .code import I64, Function
-from .record import SIZE, Fields
+from .record import COUNTER_BYTES, RUN_ARGUMENTS, SIZE, Fields
 from .target import Target
 
-COUNTER_BYTES = 128  # two cache lines for each step, so that the counters do not disturb each other
 SPINS = 2000  # looks at a counter before the processor is offered to somebody else
-RUN_ARGUMENTS = ("program", "steps", "counters", "scratch", "give_way")
 
 
-def generate(name: str, target: Target) -> str:
+def run(name: str, target: Target) -> str:
     """Return the LLVM text of the runner; its arguments are :data:`RUN_ARGUMENTS`."""
     code = Function(name, [I64] * len(RUN_ARGUMENTS))
     program, steps, counters, scratch, give_way = code.arguments
@@ -46,12 +40,3 @@ def generate(name: str, target: Target) -> str:
                 code.call(give_way)
                 looks.set(code.constant(I64, 0))
     return code.finish()
-
-
-@functools.cache
-def give_way() -> int:
-    """Return the address of the system's function that lets other threads run, or 0."""
-    if sys.platform == "win32":
-        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value or 0
-    function = getattr(ctypes.CDLL(None), "sched_yield", None)
-    return (ctypes.cast(function, ctypes.c_void_p).value or 0) if function else 0

@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..nn import AvgPool2d
-from . import microkernel, record
-from .arithmetic import ELEMENT_BYTES
+from . import record
 from .graph import BOUNDS, Classifier, Convolution, GlobalPool, Graph, Node, Ordinary, Pool
-from .layout import BLOCK, Map, blocks_of
+from .layout import BLOCK, ELEMENT_BYTES, Map, blocks_of
 from .machine import Machine
 from .planning import Blueprint
 from .store import Packed, WeightStore
-from .tasks import TASKS
 from .tiling import split, starts, tile_shape
-from .winograd import PRODUCTS, WINOGRAD_TASKS
+from .winograd import PRODUCTS
 
 TERMS = {"float32": 256, "bfloat16": 1024, "int8": 1024}  # of a sum, before it is put aside
 WINOGRAD_TERMS = 32  # fewer, because its larger numbers cancel in the end
@@ -127,9 +125,7 @@ class StepWriter:
     def _add(
         self, name: str, how: str, tasks: int, function: str, *options: Any, macs: float = 0, **fields: float
     ) -> None:
-        makers = {**TASKS, **WINOGRAD_TASKS}
-        full_name = "_".join([function, *map(str, options)])
-        task = self._machine.address(full_name, lambda: makers[function](full_name, self._target, *options))
+        task = self._machine.function(function, *options)
         self.rows.append(record.make(task=task, tasks=tasks, **fields))
         self.steps.append(Step(name, how, int(macs)))
 
@@ -301,8 +297,7 @@ class StepWriter:
     ) -> None:  # fmt: skip
         """A step of tiles times weights: a direct convolution, or Winograd's 36 products."""
         rows, vectors, depth, entries = tiles.rows, tiles.vectors, tiles.depth, len(tiles.table)
-        shape = microkernel.Shape(self._precision, rows, vectors, tiles.step, depth, isinstance(node, Classifier))
-        kernel = self._machine.address(shape.name, lambda: microkernel.generate(shape, self._target))
+        shape = record.KernelShape(self._precision, rows, vectors, tiles.step, depth, isinstance(node, Classifier))
         chunk = max(1, terms // (depth * 4 // ELEMENT_BYTES[self._precision]))
         steps, calls = depth * entries, -(-entries // chunk)
         shared = packed.folded.kernel**2 if batch == 1 else 1  # neighbouring tiles read the same input
@@ -317,7 +312,7 @@ class StepWriter:
         self._add(
             node.name, f"{how}, tiles {rows}x{vectors}", batch * -(-count // task.tiles) * -(-groups // task.groups),
             "convolve", macs=output.images * output.height * output.width * packed.folded.weight.size,
-            kernel=kernel, weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
+            kernel=self._machine.kernel(shape), weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
             bias=packed.bias, bias_plane=packed.bias_plane, input_tiles=self._keep(tiles.inputs),
             output_tiles=self._keep(tiles.outputs), residual_tiles=self._keep(tiles.residuals),
             tiles=count, tiles_per_task=task.tiles, tile_sums=rows * vectors * 64,

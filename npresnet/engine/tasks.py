@@ -6,20 +6,18 @@ row (:mod:`.record`), the number of the task and the thread's scratch memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from .arithmetic import ELEMENT_BYTES, PRECISIONS, Float32
+from .arithmetic import PRECISIONS, Float32
 from .code import F32, I8, I16, I32, I64, F32x16, Function, Value
-from .microkernel import FIRST, LAST
-from .record import Fields
+from .layout import ELEMENT_BYTES
+from .record import FIRST, LAST, TASK_ARGUMENTS, Fields
 from .target import Target
 
-TASK_ARGUMENTS = 3  # row, task, scratch
 
-
-def _begin(name: str) -> tuple[Function, Fields, Value, Value, Value]:
-    code = Function(name, [I64] * TASK_ARGUMENTS)
+def begin(name: str) -> tuple[Function, Fields, Value, Value, Value]:
+    """Return the function of a task, its fields, and its arguments."""
+    code = Function(name, [I64] * len(TASK_ARGUMENTS))
     row, task, scratch = code.arguments
     return code, Fields(code, row), row, task, scratch
 
@@ -29,7 +27,7 @@ def convolve(name: str, target: Target) -> str:
 
     Parts of the reduction are the outer loop: their weights stay in the cache while all tiles use them.
     """
-    code, fields, row, task, scratch = _begin(name)
+    code, fields, row, task, scratch = begin(name)
     tiles, per_task = fields["tiles"], fields["tiles_per_task"]
     groups, groups_per_task = fields["groups"], fields["groups_per_task"]
     tile_tasks = (tiles + per_task - 1) // per_task
@@ -83,7 +81,7 @@ def interleave(name: str, target: Target, precision: str) -> str:
 
     A kernel takes the channels of neighbouring pixels of a row as one long run.
     """
-    code, fields, _, task, _ = _begin(name)
+    code, fields, _, task, _ = begin(name)
     image, y = task // fields["height"], task % fields["height"]
     channels, width, plane = fields["channels"], fields["width"], fields["input_plane"]
     source = fields["input"] + image * fields["input_image"] + y * fields["input_row"]
@@ -109,7 +107,7 @@ def interleave(name: str, target: Target, precision: str) -> str:
 
 def deinterleave(name: str, target: Target, precision: str) -> str:
     """One image's block of 16 channels, out of the blocked layout into (C, H, W) float32."""
-    code, fields, _, task, _ = _begin(name)
+    code, fields, _, task, _ = begin(name)
     image, block = task % fields["images"], task // fields["images"]
     source = fields["input"] + image * fields["input_image"] + block * fields["input_plane"]
     first = block * 16
@@ -137,7 +135,7 @@ def pool(name: str, target: Target, precision: str, kind: str, window: int) -> s
     Where a window hangs over the border, its pixels are moved back inside: for a maximum, seeing a pixel twice changes
     nothing, and for a mean, those outside are left out.
     """
-    code, fields, _, task, _ = _begin(name)
+    code, fields, _, task, _ = begin(name)
     arithmetic: Any = PRECISIONS[precision](target)
     rows, images = fields["out_height"], fields["images"]
     out_y, plane = task % rows, task // rows
@@ -181,7 +179,7 @@ def global_pool(name: str, target: Target, precision: str, kind: str) -> str:
 
     Rows are summed apart, so that rounding errors stay small on large maps.
     """
-    code, fields, _, task, _ = _begin(name)
+    code, fields, _, task, _ = begin(name)
     arithmetic: Any = PRECISIONS[precision](target)
     image, block = task % fields["images"], task // fields["images"]
     source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
@@ -206,8 +204,3 @@ def global_pool(name: str, target: Target, precision: str, kind: str) -> str:
     place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
     writer.write(code, result, place)
     return code.finish()
-
-
-TASKS: dict[str, Callable[..., str]] = {
-    function.__name__: function for function in (convolve, interleave, deinterleave, pool, global_pool)
-}

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..nn import BatchNorm2d, Conv2d, Linear
-from .arithmetic import ELEMENT_BYTES
 from .graph import Classifier, Convolution
-from .layout import BLOCK, blocks_of
+from .layout import BLOCK, ELEMENT_BYTES, blocks_of
 
 Array = NDArray[Any]
 

@@ -1,0 +1,130 @@
+"""The two transforms of Winograd's algorithm as compiled tasks; :mod:`.winograd` says what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .code import F32, Function, Value, vector
+from .record import Fields
+from .target import Target
+from .tasks import begin
+from .winograd import SPAN, TILE, A, B
+
+
+def _input_combination(code: Function, d: list[Value]) -> list[Value]:
+    """``B.T d``: the polynomials of the points, with odd and even powers shared by a and -a."""
+    aa, bb = A * A, B * B
+    outer = code.fma(d[2], -(aa + bb), code.fma(d[0], aa * bb, d[4]))
+    last = code.fma(d[3], -(aa + bb), code.fma(d[1], aa * bb, d[5]))
+    even_a, odd_a = code.fma(d[2], -bb, d[4]), code.fma(d[1], -bb, d[3])
+    even_b, odd_b = code.fma(d[2], -aa, d[4]), code.fma(d[1], -aa, d[3])
+    return [
+        outer,
+        code.fma(odd_a, A, even_a), code.fma(odd_a, -A, even_a),
+        code.fma(odd_b, B, even_b), code.fma(odd_b, -B, even_b),
+        last,
+    ]  # fmt: skip
+
+
+def _output_combination(code: Function, m: list[Value]) -> list[Value]:
+    """``A.T m``: powers 0 to 3 of the points."""
+    sum_a, sum_b = m[1] + m[2], m[3] + m[4]
+    difference_a, difference_b = m[1] - m[2], m[3] - m[4]
+    return [
+        m[0] + sum_a + sum_b,
+        code.fma(difference_b, B, difference_a * A),
+        code.fma(sum_b, B * B, sum_a * (A * A)),
+        code.fma(difference_b, B**3, code.fma(difference_a, A**3, m[5])),
+    ]
+
+
+def _in_two_dimensions(
+    code: Function, grid: list[list[Value]], combine: Callable[[Function, list[Value]], list[Value]]
+) -> list[list[Value]]:
+    """Combine columns, then rows."""
+    columns = [combine(code, list(column)) for column in zip(*grid, strict=True)]
+    return [combine(code, list(row)) for row in zip(*columns, strict=True)]
+
+
+def _lanes(target: Target) -> int:
+    """Channels at a time: a tile of vectors has to fit the registers."""
+    return {"avx512": 16, "avx2": 8}.get(target.level, 4)
+
+
+def winograd_input(name: str, target: Target) -> str:
+    """``B.T d B`` for some rows of tiles of one image's block of channels: map -> (36, blocks, tiles, 16)."""
+    code, fields, _, task, _ = begin(name)
+    plane, tiles_y = _plane_and_rows(code, fields, task)
+    images, columns, batch = fields["images"], fields["tile_columns"], fields["output_batch"]
+    image, block = plane % images, plane // images
+    row = fields["input_row"]
+    source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
+    source = source - row - 64  # tiles begin in the border
+    place = fields["output"] + plane * fields["tile_rows"] * columns * 64
+    lanes = _lanes(target)
+    kind = vector(F32, lanes)
+    with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
+        corner = source + y * TILE * row + x * (TILE * 64)
+        to = place + (y * columns + x) * 64
+        for part in range(0, 64, 4 * lanes):
+            d = [[code.load(kind, corner + row * r + (c * 64 + part)) for c in range(SPAN)] for r in range(SPAN)]
+            for number, values in enumerate(_in_two_dimensions(code, d, _input_combination)):
+                for c, value in enumerate(values):
+                    code.store(value, to + batch * (number * SPAN + c) + part)
+    return code.finish()
+
+
+def winograd_output(name: str, target: Target, with_residual: bool) -> str:
+    """``A.T m A``, bias, residual and activation, for some rows of tiles: (36, blocks, tiles, 16) -> map."""
+    code, fields, _, task, _ = begin(name)
+    plane, tiles_y = _plane_and_rows(code, fields, task)
+    images, columns, batch = fields["images"], fields["tile_columns"], fields["input_batch"]
+    image, block = plane % images, plane // images
+    height, width, row = fields["height"], fields["width"], fields["output_row"]
+    source = fields["input"] + plane * fields["tile_rows"] * columns * 64
+    place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
+    residual_row = fields["residual_row"]
+    residual_place = fields["residual"] + block * fields["residual_plane"] + image * fields["residual_image"]
+    lanes = _lanes(target)
+    kind = vector(F32, lanes)
+    low, high = code.splat(fields.number("low"), lanes), code.splat(fields.number("high"), lanes)
+    bias = fields["bias"] + block * 64
+    grid = [(r, c) for r in range(TILE) for c in range(TILE)]
+
+    with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
+        m_at = source + (y * columns + x) * 64
+        top, left = y * TILE, x * TILE
+        to = place + top * row + left * 64
+        added = residual_place + top * residual_row + left * 64
+        whole = (top + TILE <= height) & (left + TILE <= width)
+        for part in range(0, 64, 4 * lanes):
+            m = [[code.load(kind, m_at + batch * (r * SPAN + c) + part) for c in range(SPAN)] for r in range(SPAN)]
+            values = _in_two_dimensions(code, m, _output_combination)
+            offset = code.load(kind, bias + part)
+
+            def finish(r: int, c: int, values: Any = values, offset: Value = offset, part: int = part) -> None:
+                result = values[r][c] + offset
+                if with_residual:
+                    result = result + code.load(kind, added + residual_row * r + (c * 64 + part))
+                code.store(code.minimum(high, code.maximum(low, result)), to + row * r + (c * 64 + part))
+
+            def all_of_them(finish: Callable[[int, int], None] = finish) -> None:
+                for r, c in grid:
+                    finish(r, c)
+
+            def those_inside(finish: Callable[[int, int], None] = finish) -> None:
+                for r, c in grid:
+                    with code.when((top + r < height) & (left + c < width)):
+                        finish(r, c)
+
+            code.either(whole, all_of_them, those_inside)
+    return code.finish()
+
+
+def _plane_and_rows(code: Function, fields: Fields, task: Value) -> tuple[Value, tuple[Value, Value]]:
+    """Which image's block of channels a task works on, and its first and last row of tiles."""
+    rows, per_task = fields["tile_rows"], fields["rows_per_task"]
+    tasks = (rows + per_task - 1) // per_task
+    first = task % tasks * per_task
+    return task // tasks, (first, code.least(first + per_task, rows))
