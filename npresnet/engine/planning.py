@@ -11,10 +11,12 @@ from ..shapes import output_shape
 from .graph import Classifier, Convolution, Graph
 from .layout import BLOCK, ELEMENT_BYTES, Map, Memory, blocks_of
 from .store import SPREAD, WeightStore
-from .winograd import PRODUCTS, TILE
+from .winograd import KINDS, products_of
 
-# Cycles, to choose an algorithm: for fetching a vector of weights from far away, and for a tile's transform.
-READING, TRANSFORM = 16, 150
+# Cycles, to choose an algorithm: for a vector of weights that comes from far away, and for the transforms of a tile's
+# 16 channels, input and output together, by Winograd's m.
+READING = 14
+TRANSFORM = {4: 150, 2: 60}
 
 
 @dataclass
@@ -34,10 +36,11 @@ class Image(Map):
 class Products:
     """Where a convolution by Winograd's algorithm keeps its transformed tiles and their products."""
 
+    tile: int  # outputs in a row of a tile
     rows: int  # of tiles in an image
     columns: int
     images: int
-    input_batch: int  # bytes between the 36 numbers of a tile
+    input_batch: int  # bytes between the numbers of a tile
     output_batch: int
     inputs: int = 0  # addresses
     outputs: int = 0
@@ -65,7 +68,7 @@ class Blueprint:
     image : Image
         The input as the first convolution reads it.
     kinds : {number: str}
-        For the output of every convolution: ``blocked`` or ``interleaved`` inputs, or ``winograd``.
+        For the output of every convolution: ``blocked`` or ``interleaved`` inputs, or one of Winograd's.
     products : {number: Products}
         For those by Winograd's algorithm.
     memory : array of bytes
@@ -117,17 +120,22 @@ class Blueprint:
         geometry = (folded.kernel, folded.stride, folded.padding, folded.dilation, folded.groups)
         if not winograd or self._store.precision != "float32" or geometry != (3, 1, 1, 1, 1):
             return "blocked"
-        rows, columns = -(-output.height // TILE), -(-output.width // TILE)
-        tiles, pixels = output.images * rows * columns, output.images * output.height * output.width
         inputs, outputs = blocks_of(folded.channels), blocks_of(folded.out_channels)
         weights = inputs * outputs * BLOCK  # vectors of 16
-        direct = 9 * weights * max(pixels, READING)
-        products = PRODUCTS * weights * max(1.2 * tiles, READING)
-        if products + TRANSFORM * tiles * (inputs + outputs) > 0.95 * direct:
-            return "blocked"
-        input_batch, output_batch = (n * tiles * BLOCK * 4 + SPREAD for n in (inputs, outputs))
-        self.products[node.output] = Products(rows, columns, output.images, input_batch, output_batch)
-        return "winograd"
+        best, choice = 9 * weights * (1.05 * output.images * output.height * output.width + READING), "blocked"
+        for kind, tile in KINDS.items():
+            tiles = output.images * -(-output.height // tile) * -(-output.width // tile)
+            cost = products_of(tile) * weights * (1.2 * tiles + READING) + TRANSFORM[tile] * tiles * (inputs + outputs)
+            if cost < best:
+                best, choice = cost, kind
+        if choice in KINDS:
+            tile = KINDS[choice]
+            rows, columns = -(-output.height // tile), -(-output.width // tile)
+            input_batch, output_batch = (
+                n * output.images * rows * columns * BLOCK * 4 + SPREAD for n in (inputs, outputs)
+            )
+            self.products[node.output] = Products(tile, rows, columns, output.images, input_batch, output_batch)
+        return choice
 
     def _ask_for_border(self, node: Convolution) -> None:
         if node.input == 0:
@@ -135,7 +143,7 @@ class Blueprint:
         source, products = self.maps[node.input], self.products.get(node.output)
         source.extend(self._store.folded(node).padding)
         if products:  # the last tiles may read beyond the border
-            source.extend(1, products.rows * TILE + 1, products.columns * TILE + 1)
+            source.extend(1, products.rows * products.tile + 1, products.columns * products.tile + 1)
 
     def _place(self) -> NDArray[np.uint8]:
         """Give every map a place from the step that writes it to the last one that reads it."""
@@ -152,7 +160,8 @@ class Blueprint:
             places[node.output] = memory.take(output.bytes, output.geometry)
             if node.output in self.products:
                 products = self.products[node.output]
-                sizes = (PRODUCTS * products.input_batch, PRODUCTS * products.output_batch)
+                count = products_of(products.tile)
+                sizes = (count * products.input_batch, count * products.output_batch)
                 product_places[node.output] = (memory.take(sizes[0]), memory.take(sizes[1]))
                 for place in product_places[node.output]:
                     memory.give_back(place)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..kernels.parallel import run_together
 from . import record
 from .graph import Graph, Ordinary
-from .layout import BLOCK, Map, blocks_of, zeroed
+from .layout import BLOCK, Map, blocks_of
 from .machine import Machine, give_way, native
 from .planning import Blueprint
 from .steps import StepWriter
@@ -65,9 +65,9 @@ class Program:
         self.ordinary = [node.name for _, node in self._breaks]
         self.memory_bytes = len(self._memory)
         self._table = np.stack(self._writer.rows)
-        self._counters = zeroed(len(self._table) * record.COUNTER_BYTES).view(np.int64)
+        self._counters = np.zeros(len(self._table) * record.COUNTER_BYTES // 8, np.int64)
         self._spacing = -(-self._writer.scratch_bytes // SCRATCH_SPACING) * SCRATCH_SPACING + 320
-        self._scratch = zeroed(threads * self._spacing)
+        self._scratch = np.zeros(threads * self._spacing, np.uint8)
 
     def run(self, x: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """Run the network.

@@ -18,7 +18,7 @@ from .machine import Machine
 from .planning import Blueprint
 from .store import Packed, WeightStore
 from .tiling import split, starts, tile_shape
-from .winograd import PRODUCTS
+from .winograd import KINDS, products_of
 
 TERMS = {"float32": 256, "bfloat16": 1024, "int8": 1024}  # of a sum, before it is put aside
 WINOGRAD_TERMS = 32  # fewer, because its larger numbers cancel in the end
@@ -117,8 +117,8 @@ class StepWriter:
             self._direct(node, "blocked")
         elif isinstance(node, Convolution):
             kind = self._blueprint.kinds[node.output]
-            if kind == "winograd":
-                self._winograd(node)
+            if kind in KINDS:
+                self._winograd(node, kind)
             else:
                 self._direct(node, kind)
 
@@ -232,14 +232,15 @@ class StepWriter:
             TERMS[self._precision], 1, fields,
         )  # fmt: skip
 
-    def _winograd(self, node: Convolution) -> None:
-        packed, products = self._store.get(node, "winograd"), self._blueprint.products[node.output]
+    def _winograd(self, node: Convolution, kind: str) -> None:
+        packed, products = self._store.get(node, kind), self._blueprint.products[node.output]
         folded, source, output = packed.folded, self._maps[node.input], self._maps[node.output]
+        name, count = kind.capitalize(), products_of(products.tile)
         per_task = max(1, -(-products.rows // 4))
         bands = -(-products.rows // per_task)
         grid = {"tile_rows": products.rows, "tile_columns": products.columns, "rows_per_task": per_task}
         self._add(
-            node.name, "Winograd: inputs", source.images * blocks_of(source.channels) * bands, "winograd_input",
+            node.name, f"{name}: inputs", source.images * blocks_of(source.channels) * bands, "winograd_input", products.tile,
             **_from(source), output=products.inputs, output_batch=products.input_batch, **grid,
         )  # fmt: skip
 
@@ -249,11 +250,11 @@ class StepWriter:
         table = [block * plane for block in range(blocks_of(folded.channels))]
         nothing = np.zeros(max(len(places), out_blocks * BLOCK), np.int64)
         self._products(
-            node, "Winograd: products", packed._replace(bias=self._keep(nothing)),
+            node, f"{name}: products", packed._replace(bias=self._keep(nothing)),
             Tiles(
                 rows, vectors, places, places, nothing, [0] * (out_blocks // vectors), table, BLOCK, BLOCK * 4,
             ),
-            WINOGRAD_TERMS, PRODUCTS,
+            WINOGRAD_TERMS, count,
             {
                 "input": products.inputs, "input_batch": products.input_batch, "output": products.outputs,
                 "output_batch": products.output_batch, "output_plane": plane, "weight_batch": packed.batch,
@@ -268,7 +269,7 @@ class StepWriter:
                 "residual_image": residual.image,
             }  # fmt: skip
         self._add(
-            node.name, "Winograd: outputs", output.images * out_blocks * bands, "winograd_output", residual is not None,
+            node.name, f"{name}: outputs", output.images * out_blocks * bands, "winograd_output", products.tile, residual is not None,
             input=products.outputs, input_batch=products.output_batch, **_to(output), bias=packed.bias,
             images=output.images, height=output.height, width=output.width, **grid, **fields,
         )  # fmt: skip
@@ -295,7 +296,7 @@ class StepWriter:
         self, node: Convolution | Classifier, how: str, packed: Packed, tiles: Tiles, terms: int, batch: int,
         fields: dict[str, float],
     ) -> None:  # fmt: skip
-        """A step of tiles times weights: a direct convolution, or Winograd's 36 products."""
+        """A step of tiles times weights: a direct convolution, or Winograd's products."""
         rows, vectors, depth, entries = tiles.rows, tiles.vectors, tiles.depth, len(tiles.table)
         shape = record.KernelShape(self._precision, rows, vectors, tiles.step, depth, isinstance(node, Classifier))
         chunk = max(1, terms // (depth * 4 // ELEMENT_BYTES[self._precision]))

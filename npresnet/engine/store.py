@@ -15,10 +15,11 @@ from . import weights
 from .graph import Classifier, Convolution
 from .layout import BLOCK, blocks_of, zeroed
 from .weights import Folded
-from .winograd import PRODUCTS, transform_weights
+from .winograd import KINDS, products_of, transform_weights
 
 CHUNK = 32 << 20  # bytes
-SPREAD = 5 * 64  # bytes between products, so that 36 streams do not meet in the same lines of the cache
+PART = 64  # input channels whose kernels are transformed at once
+SPREAD = 5 * 64  # bytes between products, so that many streams do not meet in the same lines of the cache
 
 
 class Packed(NamedTuple):
@@ -75,12 +76,12 @@ class WeightStore:
 
         Parameters
         ----------
-        kind : {"blocked", "interleaved", "winograd"}
-            What the input looks like, or Winograd's products.
+        kind : {"blocked", "interleaved", "winograd 4x4", "winograd 2x2"}
+            What the input looks like, or the tile of Winograd's products.
         """
         key = (node.output, kind)
         if key not in self._packed:
-            self._packed[key] = self._winograd(node) if kind == "winograd" else self._direct(node, kind)
+            self._packed[key] = self._winograd(node, KINDS[kind]) if kind in KINDS else self._direct(node, kind)
         return self._packed[key]
 
     def finish(self) -> None:
@@ -128,18 +129,22 @@ class WeightStore:
             numbers.reshape(-1)[:] = weights.pad_channels(folded.bias)
         return Packed(folded, packed.ctypes.data, packed[0].nbytes, 0, numbers.ctypes.data, numbers[0].nbytes)
 
-    def _winograd(self, node: Convolution | Classifier) -> Packed:
-        folded = self.folded(node)
+    def _winograd(self, node: Convolution | Classifier, tile: int) -> Packed:
+        folded, count = self.folded(node), products_of(tile)
         blocks, inputs = blocks_of(folded.out_channels), folded.reach * BLOCK
-        batch = blocks * inputs * BLOCK * 4 + SPREAD
-        flat = self._take((PRODUCTS * batch,), np.uint8)
+        plane = inputs * BLOCK * 4
+        batch = blocks * plane + SPREAD
+        flat = self._take((count * batch,), np.uint8)
 
         def pack(number: int) -> None:
-            transformed = transform_weights(folded.block(number, np.float64))  # (36, 16, C)
-            for product in range(PRODUCTS):
-                start = product * batch + number * inputs * BLOCK * 4
-                place = flat[start : start + inputs * BLOCK * 4].view(np.float32).reshape(inputs, BLOCK)
-                place[...] = transformed[product].T
+            kernels = folded.block(number, np.float64)
+            for first in range(0, inputs, PART):
+                part = slice(first, min(first + PART, inputs))
+                transformed = transform_weights(kernels[:, part], tile)  # (products, 16, PART)
+                for product in range(count):
+                    start = product * batch + number * plane
+                    place = flat[start : start + plane].view(np.float32).reshape(inputs, BLOCK)
+                    place[part] = transformed[product].T
 
         self._jobs.setdefault(node.output, []).extend(partial(pack, number) for number in range(blocks))
         numbers = self._take((blocks, BLOCK), np.float32)

@@ -3,7 +3,7 @@
 The packed form of a convolution is (O / 16, C / 16, k, k, 16 / p, 16, p): for each block of 16 outputs the terms of
 the sum in the order of the table, for each term 16 outputs, and p = 1, 2 or 4 input channels together for float32,
 bfloat16 and 8-bit numbers. For the image, whose channels are interleaved, the terms are the k C numbers of a row of
-the kernel: (O / 16, k, k C / p, 16, p). Winograd's is (36, O / 16, C, 16).
+the kernel: (O / 16, k, k C / p, 16, p). Winograd's is (products, O / 16, C, 16).
 """
 
 from __future__ import annotations
@@ -84,11 +84,13 @@ class Folded:
     def block(self, number: int, dtype: Any = np.float32) -> Array:
         """Weights of 16 outputs and all input channels that they see, scaled: (16, reach * 16, k, k)."""
         outputs = slice(number * BLOCK, (number + 1) * BLOCK)
-        scaled = self.weight[outputs] * self.scale[outputs, None, None, None]
+        kernels, scale = self.weight[outputs], self.scale[outputs, None, None, None]
+        scaled = np.empty(kernels.shape, dtype)
+        np.multiply(kernels, scale, out=scaled, casting="same_kind")  # in float64, then rounded
         inputs, per_group = self._widths
         k = self.kernel
         if self.groups == 1 and len(scaled) == BLOCK and self.channels % BLOCK == 0:
-            return scaled.astype(dtype)
+            return scaled
         block = np.zeros((BLOCK, self.reach * BLOCK, k, k), dtype)
         for lane, kernel in enumerate(scaled):
             group = (number * BLOCK + lane) // per_group

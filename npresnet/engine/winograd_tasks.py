@@ -9,33 +9,38 @@ from .code import F32, Function, Value, vector
 from .record import Fields
 from .target import Target
 from .tasks import begin
-from .winograd import SPAN, TILE, A, B
+from .winograd import POINTS
 
 
 def _input_combination(code: Function, d: list[Value]) -> list[Value]:
     """``B.T d``: the polynomials of the points, with odd and even powers shared by a and -a."""
-    aa, bb = A * A, B * B
-    outer = code.fma(d[2], -(aa + bb), code.fma(d[0], aa * bb, d[4]))
-    last = code.fma(d[3], -(aa + bb), code.fma(d[1], aa * bb, d[5]))
-    even_a, odd_a = code.fma(d[2], -bb, d[4]), code.fma(d[1], -bb, d[3])
-    even_b, odd_b = code.fma(d[2], -aa, d[4]), code.fma(d[1], -aa, d[3])
+    if len(d) == 4:
+        return [d[2] - d[0], d[2] + d[1], d[2] - d[1], d[3] - d[1]]
+    a, b = POINTS[4]
+    outer = code.fma(d[2], -(a * a + b * b), code.fma(d[0], a * a * b * b, d[4]))
+    last = code.fma(d[3], -(a * a + b * b), code.fma(d[1], a * a * b * b, d[5]))
+    even_a, odd_a = code.fma(d[2], -b * b, d[4]), code.fma(d[1], -b * b, d[3])
+    even_b, odd_b = code.fma(d[2], -a * a, d[4]), code.fma(d[1], -a * a, d[3])
     return [
         outer,
-        code.fma(odd_a, A, even_a), code.fma(odd_a, -A, even_a),
-        code.fma(odd_b, B, even_b), code.fma(odd_b, -B, even_b),
+        code.fma(odd_a, a, even_a), code.fma(odd_a, -a, even_a),
+        code.fma(odd_b, b, even_b), code.fma(odd_b, -b, even_b),
         last,
     ]  # fmt: skip
 
 
 def _output_combination(code: Function, m: list[Value]) -> list[Value]:
-    """``A.T m``: powers 0 to 3 of the points."""
+    """``A.T m``: the powers 0 to m - 1 of the points; infinity belongs to the highest."""
+    if len(m) == 4:
+        return [m[0] + m[1] + m[2], m[1] - m[2] + m[3]]
+    a, b = POINTS[4]
     sum_a, sum_b = m[1] + m[2], m[3] + m[4]
     difference_a, difference_b = m[1] - m[2], m[3] - m[4]
     return [
         m[0] + sum_a + sum_b,
-        code.fma(difference_b, B, difference_a * A),
-        code.fma(sum_b, B * B, sum_a * (A * A)),
-        code.fma(difference_b, B**3, code.fma(difference_a, A**3, m[5])),
+        code.fma(difference_b, b, difference_a * a),
+        code.fma(sum_b, b * b, sum_a * (a * a)),
+        code.fma(difference_b, b**3, code.fma(difference_a, a**3, m[5])),
     ]
 
 
@@ -52,8 +57,8 @@ def _lanes(target: Target) -> int:
     return {"avx512": 16, "avx2": 8}.get(target.level, 4)
 
 
-def winograd_input(name: str, target: Target) -> str:
-    """``B.T d B`` for some rows of tiles of one image's block of channels: map -> (36, blocks, tiles, 16)."""
+def winograd_input(name: str, target: Target, tile: int) -> str:
+    """``B.T d B`` for some rows of tiles of one image's block of channels: map -> (products, blocks, tiles, 16)."""
     code, fields, _, task, _ = begin(name)
     plane, tiles_y = _plane_and_rows(code, fields, task)
     images, columns, batch = fields["images"], fields["tile_columns"], fields["output_batch"]
@@ -62,21 +67,21 @@ def winograd_input(name: str, target: Target) -> str:
     source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
     source = source - row - 64  # tiles begin in the border
     place = fields["output"] + plane * fields["tile_rows"] * columns * 64
-    lanes = _lanes(target)
+    lanes, span = _lanes(target), tile + 2
     kind = vector(F32, lanes)
     with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
-        corner = source + y * TILE * row + x * (TILE * 64)
+        corner = source + y * tile * row + x * (tile * 64)
         to = place + (y * columns + x) * 64
         for part in range(0, 64, 4 * lanes):
-            d = [[code.load(kind, corner + row * r + (c * 64 + part)) for c in range(SPAN)] for r in range(SPAN)]
+            d = [[code.load(kind, corner + row * r + (c * 64 + part)) for c in range(span)] for r in range(span)]
             for number, values in enumerate(_in_two_dimensions(code, d, _input_combination)):
                 for c, value in enumerate(values):
-                    code.store(value, to + batch * (number * SPAN + c) + part)
+                    code.store(value, to + batch * (number * span + c) + part)
     return code.finish()
 
 
-def winograd_output(name: str, target: Target, with_residual: bool) -> str:
-    """``A.T m A``, bias, residual and activation, for some rows of tiles: (36, blocks, tiles, 16) -> map."""
+def winograd_output(name: str, target: Target, tile: int, with_residual: bool) -> str:
+    """``A.T m A``, bias, residual and activation, for some rows of tiles: (products, blocks, tiles, 16) -> map."""
     code, fields, _, task, _ = begin(name)
     plane, tiles_y = _plane_and_rows(code, fields, task)
     images, columns, batch = fields["images"], fields["tile_columns"], fields["input_batch"]
@@ -86,20 +91,20 @@ def winograd_output(name: str, target: Target, with_residual: bool) -> str:
     place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
     residual_row = fields["residual_row"]
     residual_place = fields["residual"] + block * fields["residual_plane"] + image * fields["residual_image"]
-    lanes = _lanes(target)
+    lanes, span = _lanes(target), tile + 2
     kind = vector(F32, lanes)
     low, high = code.splat(fields.number("low"), lanes), code.splat(fields.number("high"), lanes)
     bias = fields["bias"] + block * 64
-    grid = [(r, c) for r in range(TILE) for c in range(TILE)]
+    grid = [(r, c) for r in range(tile) for c in range(tile)]
 
     with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
         m_at = source + (y * columns + x) * 64
-        top, left = y * TILE, x * TILE
+        top, left = y * tile, x * tile
         to = place + top * row + left * 64
         added = residual_place + top * residual_row + left * 64
-        whole = (top + TILE <= height) & (left + TILE <= width)
+        whole = (top + tile <= height) & (left + tile <= width)
         for part in range(0, 64, 4 * lanes):
-            m = [[code.load(kind, m_at + batch * (r * SPAN + c) + part) for c in range(SPAN)] for r in range(SPAN)]
+            m = [[code.load(kind, m_at + batch * (r * span + c) + part) for c in range(span)] for r in range(span)]
             values = _in_two_dimensions(code, m, _output_combination)
             offset = code.load(kind, bias + part)
 
