@@ -88,6 +88,7 @@ def start(
         "PYTHONIOENCODING": "utf-8",
         **(changes or {}),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have their byte code on the disk
     parent = Path(npresnet.__file__).parents[1]
     if parent.name not in ("site-packages", "dist-packages"):  # a checkout may be importable from its folder only
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(parent), os.environ.get("PYTHONPATH")]))

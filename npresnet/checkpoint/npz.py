@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from ..kernels.parallel import map_each
 from .archive import ZipRecords
 from .errors import CheckpointError
 from .limits import MAX_DIMENSIONS
@@ -38,7 +39,11 @@ def read_npz(archive: ZipRecords) -> RawCheckpoint:
     CheckpointError
         If an array is not a plain numeric one, or the file is damaged.
     """
-    arrays = {name.removesuffix(".npy"): _read_npy(name, archive.read(name)) for name in archive.names}
+    contents = map_each(archive.read, archive.names)  # side by side, for the sake of the checksums
+    arrays = {
+        name.removesuffix(".npy"): _read_npy(name, content)
+        for name, content in zip(archive.names, contents, strict=True)
+    }
     text = arrays.pop(KEY, None)
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..config import ResNetConfig
+from ..kernels.parallel import map_each
 from .adapt import describe_differences
 from .architecture import HEAD, expected_shapes, identify
 from .archive import ZipRecords
@@ -196,19 +197,21 @@ def _config(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> ResNetConf
 
 
 def _check_finite(arrays: dict[str, np.ndarray]) -> None:
-    bad = {}
-    for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            continue
-        flat = array.reshape(-1)
-        chunks = (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
-        count = flat.size - sum(int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
-        if count:
-            bad[name] = count
-        release(array)
+    names = [name for name, array in arrays.items() if array.dtype.kind == "f"]
+    counts = map_each(_count_infinite, [arrays[name] for name in names])
+    bad = {name: count for name, count in zip(names, counts, strict=True) if count}
     if bad:
         name, count = next(iter(bad.items()))
         raise CheckpointError(
             f"{name} holds {count:,} values that are NaN or infinite ({len(bad)} arrays do); the training it comes "
             "from diverged, or the file is damaged"
         )
+
+
+def _count_infinite(array: np.ndarray) -> int:
+    """How many numbers are NaN or infinite."""
+    flat = array.reshape(-1)
+    chunks = (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
+    count = flat.size - sum(int(np.count_nonzero(np.isfinite(chunk))) for chunk in chunks)
+    release(array)
+    return count

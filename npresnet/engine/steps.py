@@ -240,8 +240,9 @@ class StepWriter:
         bands = -(-products.rows // per_task)
         grid = {"tile_rows": products.rows, "tile_columns": products.columns, "rows_per_task": per_task}
         self._add(
-            node.name, f"{name}: inputs", source.images * blocks_of(source.channels) * bands, "winograd_input", products.tile,
-            **_from(source), output=products.inputs, output_batch=products.input_batch, **grid,
+            node.name, f"{name}: inputs", source.images * blocks_of(source.channels) * bands,
+            "winograd_input", products.tile, **_from(source),
+            output=products.inputs, output_batch=products.input_batch, **grid,
         )  # fmt: skip
 
         out_blocks, plane = blocks_of(folded.out_channels), products.tiles * BLOCK * 4
@@ -269,7 +270,8 @@ class StepWriter:
                 "residual_image": residual.image,
             }  # fmt: skip
         self._add(
-            node.name, f"{name}: outputs", output.images * out_blocks * bands, "winograd_output", products.tile, residual is not None,
+            node.name, f"{name}: outputs", output.images * out_blocks * bands,
+            "winograd_output", products.tile, residual is not None,
             input=products.outputs, input_batch=products.output_batch, **_to(output), bias=packed.bias,
             images=output.images, height=output.height, width=output.width, **grid, **fields,
         )  # fmt: skip
@@ -313,7 +315,8 @@ class StepWriter:
         self._add(
             node.name, f"{how}, tiles {rows}x{vectors}", batch * -(-count // task.tiles) * -(-groups // task.groups),
             "convolve", macs=output.images * output.height * output.width * packed.folded.weight.size,
-            kernel=self._machine.kernel(shape), weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
+            kernel=self._machine.kernel(shape),
+            weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
             bias=packed.bias, bias_plane=packed.bias_plane, input_tiles=self._keep(tiles.inputs),
             output_tiles=self._keep(tiles.outputs), residual_tiles=self._keep(tiles.residuals),
             tiles=count, tiles_per_task=task.tiles, tile_sums=rows * vectors * 64,

@@ -134,17 +134,15 @@ class WeightStore:
         blocks, inputs = blocks_of(folded.out_channels), folded.reach * BLOCK
         plane = inputs * BLOCK * 4
         batch = blocks * plane + SPREAD
-        flat = self._take((count * batch,), np.uint8)
+        flat = self._take((count, batch // 4), np.float32)
+        products = flat[:, : blocks * inputs * BLOCK].reshape(count, blocks, inputs, BLOCK)
 
         def pack(number: int) -> None:
             kernels = folded.block(number, np.float64)
             for first in range(0, inputs, PART):
                 part = slice(first, min(first + PART, inputs))
                 transformed = transform_weights(kernels[:, part], tile)  # (products, 16, PART)
-                for product in range(count):
-                    start = product * batch + number * plane
-                    place = flat[start : start + plane].view(np.float32).reshape(inputs, BLOCK)
-                    place[part] = transformed[product].T
+                products[:, number, part] = transformed.transpose(0, 2, 1)
 
         self._jobs.setdefault(node.output, []).extend(partial(pack, number) for number in range(blocks))
         numbers = self._take((blocks, BLOCK), np.float32)

@@ -1,4 +1,4 @@
-"""Winograd's convolution: 4x4 outputs of a 3x3 kernel with 36 products in place of 144, or 2x2 with 16 in place of 36.
+"""Winograd's convolution: 4x4 outputs of a 3x3 kernel with 36 products, not 144; or 2x2 outputs with 16, not 36.
 
 Two polynomials can be multiplied by evaluating both at enough points, multiplying the values, and interpolating. A
 one-dimensional convolution of m outputs with a kernel of 3 is such a product with m + 2 coefficients: with ``d`` the
@@ -8,8 +8,8 @@ m + 2 inputs, ``g`` the kernel, and as points 0, a few pairs a and -a, and infin
     y = A.T ((G g G.T) * (B.T d B)) A                  in two dimensions: (m + 2)^2 products, not 9 m^2
 
 ``G g G.T`` is computed once, from the weights. ``B.T d B`` costs additions only, shared by all output channels, and
-so does ``A.T y A``, shared by all input channels (:mod:`.winograd_tasks`). In between, every one of the 36 or 16 numbers
-of a tile is summed over the input channels: ordinary matrix products, for which the micro-kernel is used.
+so does ``A.T y A``, shared by all input channels (:mod:`.winograd_tasks`). In between, every one of the 36 or 16
+numbers of a tile is summed over the input channels: ordinary matrix products, for which the micro-kernel is used.
 
 The points decide how much the sums and differences cancel. For m = 4 the usual 1 and 2 leave 8 times the rounding error
 of an ordinary convolution; 3/4 and 3/2 are exact in binary too and leave about 3 times
@@ -18,6 +18,8 @@ read, 16 for every 9 instead of 36, and rounds better.
 """
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ def products_of(tile: int) -> int:
     return (tile + 2) ** 2
 
 
+@functools.cache
 def kernel_matrix(tile: int) -> NDArray[np.float64]:
     """G, (m + 2, 3): a row for each point, over what the other points leave of its Lagrange polynomial."""
     points = [0.0, *(sign * a for a in POINTS[tile] for sign in (1, -1))]

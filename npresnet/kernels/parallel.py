@@ -12,7 +12,7 @@ import functools
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -80,6 +80,17 @@ def for_each(task: Callable[[int], None], count: int) -> None:
         for error in errors:
             if error is not None:
                 raise error
+
+
+def map_each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """Return ``[function(item) for item in items]``, computed on all threads; see :func:`for_each`."""
+    results: list[Any] = [None] * len(items)
+
+    def one(index: int) -> None:
+        results[index] = function(items[index])
+
+    for_each(one, len(items))
+    return results
 
 
 def run_together(task: Callable[[int], None], threads: int) -> None:
