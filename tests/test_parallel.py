@@ -25,7 +25,7 @@ def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever the machine has."""
     with parallel._Pool(3) as pool:
         monkeypatch.setattr(parallel, "num_threads", lambda: 4)
-        monkeypatch.setattr(parallel, "_pool", lambda: pool)
+        monkeypatch.setattr(parallel, "_pool", lambda workers: pool)
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +22,15 @@ from .target import Target
 ANNOUNCEMENT = "npresnet: compiling for this processor, once (a few seconds) ..."
 
 _lock = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a forked child must not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 class Machine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any
@@ -22,6 +23,15 @@ from .weights import to_bfloat16
 SCRATCH_SPACING = 4096
 
 _cores = threading.RLock()  # a program uses them all, so programs take turns
+
+
+def _new_lock() -> None:
+    global _cores
+    _cores = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a forked child must not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 class Program:
