@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,16 @@ class Map:
     columns: int = 0
     zero: int = 0
     base: int = field(default=-1, repr=False)  # address of the first byte, borders included
+    spacing: int = field(default=0, repr=False)  # from block to block, where this is a part of another map
 
     def extend(self, border: int, rows: int = 0, columns: int = 0) -> None:
         """Ask for a border, and for at least so many rows and columns below and right of the top left border."""
         self.border = max(self.border, border)
         self.rows, self.columns = max(self.rows, rows), max(self.columns, columns)
+
+    def part(self, first: int, images: int) -> Map:
+        """Return some of the images, where they are."""
+        return replace(self, images=images, base=self.base + first * self.image, spacing=self.plane)
 
     @property
     def pixel(self) -> int:
@@ -70,7 +75,7 @@ class Map:
 
     @property
     def plane(self) -> int:
-        return self.image * self.images
+        return self.spacing or self.image * self.images
 
     @property
     def bytes(self) -> int:

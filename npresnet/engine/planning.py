@@ -1,4 +1,9 @@
-"""What is decided once the shape of the input is known: algorithms, borders, and a place in memory for every map."""
+"""What is decided once the shape of the input is known: algorithms, borders, and a place in memory for every map.
+
+A large batch goes through the network in groups of images: as many at a time as have maps that stay in the cache. Early
+maps are large, so there it is one image after the other; later ones are small, and a larger group reads the weights
+less often.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..shapes import output_shape
-from .graph import Classifier, Convolution, Graph
+from .graph import Classifier, Convolution, Graph, Node, Ordinary
 from .layout import BLOCK, ELEMENT_BYTES, Map, Memory, blocks_of
 from .store import SPREAD, WeightStore
 from .winograd import KINDS, products_of
@@ -17,6 +22,7 @@ from .winograd import KINDS, products_of
 # 16 channels, input and output together, by Winograd's m.
 READING = 14
 TRANSFORM = {4: 150, 2: 60}
+WORKING_SET = 4 << 20  # bytes of a map that may be in work at a time
 
 
 @dataclass
@@ -33,21 +39,29 @@ class Image(Map):
 
 
 @dataclass
+class Section:
+    """Nodes that a group of images goes through before the next group follows."""
+
+    nodes: list[Node]
+    groups: list[tuple[int, int]]  # first image, and how many
+
+    @property
+    def images(self) -> int:
+        """Of the largest group."""
+        return max(count for _, count in self.groups)
+
+
+@dataclass
 class Products:
     """Where a convolution by Winograd's algorithm keeps its transformed tiles and their products."""
 
     tile: int  # outputs in a row of a tile
     rows: int  # of tiles in an image
     columns: int
-    images: int
     input_batch: int  # bytes between the numbers of a tile
     output_batch: int
     inputs: int = 0  # addresses
     outputs: int = 0
-
-    @property
-    def tiles(self) -> int:
-        return self.images * self.rows * self.columns
 
 
 class Blueprint:
@@ -63,8 +77,13 @@ class Blueprint:
 
     Attributes
     ----------
+    sections : list of Section
+        In order.
+    shape : (N, C, H, W)
+    rows_of_images : set
+        Numbers of the maps whose pixels are the images.
     maps : {number: Map}
-        Geometry and place of every feature map.
+        Geometry and place of every feature map; those used within a section hold one group of images.
     image : Image
         The input as the first convolution reads it.
     kinds : {number: str}
@@ -81,8 +100,10 @@ class Blueprint:
     """
 
     def __init__(self, graph: Graph, store: WeightStore, shape: tuple[int, int, int, int], winograd: bool) -> None:
-        self._graph, self._store = graph, store
+        self._graph, self._store, self.shape = graph, store, shape
+        self.rows_of_images = {graph.pooled, graph.logits}
         self.maps = self._geometry(shape)
+        self.sections = self._sections(shape[0])
         self.image = self._image(shape)
         self.products: dict[int, Products] = {}
         self.kinds = {node.output: self._choose(node, winograd) for node in graph.convolutions}
@@ -106,9 +127,40 @@ class Blueprint:
             maps[number].zero = quantized.zero
         return maps
 
+    def _sections(self, n: int) -> list[Section]:
+        """Cut the graph where another number of images fits the cache, and let maps hold no more than needed."""
+        graph = self._graph
+        stage_of, stage = {}, 0
+        for node in graph.nodes:
+            is_head = node.output in (graph.pooled, graph.logits)
+            stage_of[node.output] = len(graph.states) if is_head else stage
+            if stage < len(graph.states) and node.output == graph.states[stage]:
+                stage += 1
+        largest: dict[int, int] = {}  # bytes of an image in the maps of each stage
+        for number, stage in stage_of.items():
+            largest[stage] = max(largest.get(stage, 1), self.maps[number].bytes // self.maps[number].images)
+        largest[len(graph.states)] = 1  # the head takes all images at once
+        if any(isinstance(node, Ordinary) for node in graph.nodes):
+            largest = dict.fromkeys(largest, 1)  # and so do modules that run as they are
+
+        sections: list[Section] = []
+        section_of: dict[int, int] = {}
+        for node in graph.nodes:
+            groups = divide(n, max(1, WORKING_SET // largest[stage_of[node.output]]))
+            if not sections or groups != sections[-1].groups:
+                sections.append(Section([], groups))
+            sections[-1].nodes.append(node)
+            section_of[node.output] = len(sections) - 1
+        for node in graph.nodes:
+            own = section_of[node.output]
+            leaves = any(node.output in other.reads and section_of[other.output] != own for other in graph.nodes)
+            if not leaves and node.output not in (graph.pooled, graph.logits):
+                self.maps[node.output].images = sections[own].images
+        return sections
+
     def _image(self, shape: tuple[int, int, int, int]) -> Image:
-        n, channels, height, width = shape
-        image = Image(channels, n, height, width, self.maps[0].element, zero=self.maps[0].zero)
+        _, channels, height, width = shape
+        image = Image(channels, self.sections[0].images, height, width, self.maps[0].element, zero=self.maps[0].zero)
         image.border = self._store.folded(self._graph.convolutions[0]).padding
         return image
 
@@ -122,19 +174,18 @@ class Blueprint:
             return "blocked"
         inputs, outputs = blocks_of(folded.channels), blocks_of(folded.out_channels)
         weights = inputs * outputs * BLOCK  # vectors of 16
-        best, choice = 9 * weights * (1.05 * output.images * output.height * output.width + READING), "blocked"
+        images = next(section.images for section in self.sections if node in section.nodes)
+        best, choice = 9 * weights * (1.05 * images * output.height * output.width + READING), "blocked"
         for kind, tile in KINDS.items():
-            tiles = output.images * -(-output.height // tile) * -(-output.width // tile)
+            tiles = images * -(-output.height // tile) * -(-output.width // tile)
             cost = products_of(tile) * weights * (1.2 * tiles + READING) + TRANSFORM[tile] * tiles * (inputs + outputs)
             if cost < best:
                 best, choice = cost, kind
         if choice in KINDS:
             tile = KINDS[choice]
             rows, columns = -(-output.height // tile), -(-output.width // tile)
-            input_batch, output_batch = (
-                n * output.images * rows * columns * BLOCK * 4 + SPREAD for n in (inputs, outputs)
-            )
-            self.products[node.output] = Products(tile, rows, columns, output.images, input_batch, output_batch)
+            input_batch, output_batch = (n * images * rows * columns * BLOCK * 4 + SPREAD for n in (inputs, outputs))
+            self.products[node.output] = Products(tile, rows, columns, input_batch, output_batch)
         return choice
 
     def _ask_for_border(self, node: Convolution) -> None:
@@ -180,3 +231,10 @@ class Blueprint:
             if m.zero and not m.bare:  # the border of an 8-bit map is what stands for zero
                 area[m.base - start : m.base - start + m.bytes] = m.zero
         return area
+
+
+def divide(images: int, at_once: int) -> list[tuple[int, int]]:
+    """Cut a batch into groups of nearly the same size: (first image, how many)."""
+    groups = -(-images // at_once)
+    ends = [images * (number + 1) // groups for number in range(groups)]
+    return [(start, end - start) for start, end in zip([0, *ends], ends, strict=False)]

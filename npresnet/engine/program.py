@@ -93,7 +93,7 @@ class Program:
             The wanted maps, (N, C, H, W) float32; pooled features and logits as (N, C).
         """
         with _cores:
-            self._table[0, record.index("input")] = x.ctypes.data
+            self._point_to(x)
             start = 0
             for end, node in self._breaks:
                 self._execute(start, end)
@@ -105,7 +105,7 @@ class Program:
     def profile(self, x: NDArray[np.float32], repeats: int = 5) -> None:
         """Run step by step, and note the median time of each in :attr:`steps`."""
         with _cores:
-            self._table[0, record.index("input")] = x.ctypes.data
+            self._point_to(x)
             breaks: dict[int, list[Ordinary]] = {}
             for number, node in self._breaks:
                 breaks.setdefault(number, []).append(node)
@@ -119,6 +119,10 @@ class Program:
                     times[repeat, number] = time.perf_counter() - begin
             for step, seconds in zip(self.steps, np.median(times, axis=0), strict=True):
                 step.milliseconds = 1e3 * float(seconds)
+
+    def _point_to(self, x: NDArray[np.float32]) -> None:
+        for row, distance in self._writer.inputs:
+            self._table[row, record.index("input")] = x.ctypes.data + distance
 
     def _execute(self, start: int, end: int) -> None:
         """Run some steps on all threads."""

@@ -82,6 +82,8 @@ class StepWriter:
         The same for people.
     breaks : list of (row, node)
         Ordinary modules, and the number of the row before which each runs.
+    inputs : list of (row, bytes)
+        The rows that read pixels, and how far from the first image.
     outputs : {number: (N, C, H, W) float32}
         Where wanted maps are written.
     scratch_bytes : int
@@ -99,12 +101,24 @@ class StepWriter:
         self.breaks: list[tuple[int, Ordinary]] = []
         self.outputs: dict[int, NDArray[np.float32]] = {}
         self.scratch_bytes = 64
+        self.inputs: list[tuple[int, int]] = []
         self._tables: list[NDArray[Any]] = []  # kept alive: the rows hold their addresses
-        self._input()
-        for node in graph.nodes:
-            self._write(node)
-            if node.output in wanted and node.output not in (graph.pooled, graph.logits):
-                self._output(node.output)
+        in_rows = wanted - {graph.pooled, graph.logits}  # the rest can be read as it is
+        for section in blueprint.sections:
+            for self._first, self._images in section.groups:
+                if section is blueprint.sections[0]:
+                    self._input()
+                for node in section.nodes:
+                    self._write(node)
+                    if node.output in in_rows:
+                        self._output(node.output, blueprint.shape[0])
+
+    def _map(self, number: int) -> Map:
+        """The images of a map that are in work."""
+        m = self._maps[number]
+        if number in self._blueprint.rows_of_images:
+            return m
+        return m.part(self._first if m.images == self._blueprint.shape[0] else 0, self._images)
 
     def _write(self, node: Node) -> None:
         if isinstance(node, Ordinary):
@@ -138,8 +152,9 @@ class StepWriter:
     # ------------------------------------------------------------------------------------------------ input and output
 
     def _input(self) -> None:
-        image, quantized = self._blueprint.image, self._store.maps.get(0)
+        image, quantized = self._blueprint.image.part(0, self._images), self._store.maps.get(0)
         plane = image.height * image.width * 4
+        self.inputs.append((len(self.rows), self._first * image.channels * plane))
         self._add(
             "pixels", "interleave channels", image.images * image.height, "interleave", self._precision,
             input_plane=plane, input_row=image.width * 4, input_image=image.channels * plane,
@@ -148,21 +163,22 @@ class StepWriter:
             scale=1 / quantized.scale if quantized else 1.0, zero=float(image.zero),
         )  # fmt: skip
 
-    def _output(self, number: int) -> None:
-        m, quantized = self._maps[number], self._store.maps.get(number)
-        array = np.zeros((m.images, m.channels, m.height, m.width), np.float32)
-        self.outputs[number] = array
+    def _output(self, number: int, batch: int) -> None:
+        m, quantized = self._map(number), self._store.maps.get(number)
+        if number not in self.outputs:
+            self.outputs[number] = np.zeros((batch, m.channels, m.height, m.width), np.float32)
+        array = self.outputs[number]
         self._add(
             f"output {number}", "deinterleave channels", m.images * blocks_of(m.channels),
             "deinterleave", self._precision, **_from(m),
-            output=array.ctypes.data, output_image=array[0].nbytes, output_plane=array[0, 0].nbytes,
+            output=array[self._first :].ctypes.data, output_image=array[0].nbytes, output_plane=array[0, 0].nbytes,
             channels=m.channels, scale=quantized.scale if quantized else 1.0, zero=float(m.zero),
         )  # fmt: skip
 
     # ---------------------------------------------------------------------------------------------------------- pools
 
     def _pool(self, node: Pool) -> None:
-        source, output, module = self._maps[node.input], self._maps[node.output], node.layer
+        source, output, module = self._map(node.input), self._map(node.output), node.layer
         if isinstance(module, AvgPool2d):
             kind, window, padding = "mean", 2, 0
         else:
@@ -175,7 +191,7 @@ class StepWriter:
         )  # fmt: skip
 
     def _global_pool(self, node: GlobalPool) -> None:
-        source, output, kind = self._maps[node.input], self._maps[node.output], node.layer.kind
+        source, output, kind = self._map(node.input), self._map(node.output), node.layer.kind
         fields: dict[str, float] = {}
         if self._store.maps:  # from the scale of the map to that of the pooled numbers
             before, after = self._store.maps[node.input], self._store.maps[node.output]
@@ -193,8 +209,8 @@ class StepWriter:
 
     def _direct(self, node: Convolution | Classifier, kind: str) -> None:
         packed = self._store.get(node, kind)
-        folded, output = packed.folded, self._maps[node.output]
-        source: Map = self._blueprint.image if kind == "interleaved" else self._maps[node.input]
+        folded, output = packed.folded, self._map(node.output)
+        source = self._map(node.input) if kind != "interleaved" else self._blueprint.image.part(0, self._images)
         residual = self._residual(node)
         k, stride = folded.kernel, folded.stride
 
@@ -234,7 +250,7 @@ class StepWriter:
 
     def _winograd(self, node: Convolution, kind: str) -> None:
         packed, products = self._store.get(node, kind), self._blueprint.products[node.output]
-        folded, source, output = packed.folded, self._maps[node.input], self._maps[node.output]
+        folded, source, output = packed.folded, self._map(node.input), self._map(node.output)
         name, count = kind.capitalize(), products_of(products.tile)
         per_task = max(1, -(-products.rows // 4))
         bands = -(-products.rows // per_task)
@@ -245,10 +261,10 @@ class StepWriter:
             output=products.inputs, output_batch=products.input_batch, **grid,
         )  # fmt: skip
 
-        out_blocks, plane = blocks_of(folded.out_channels), products.tiles * BLOCK * 4
-        rows, vectors = tile_shape(self._target, products.tiles, out_blocks)
-        places = np.array(starts(products.tiles, rows), np.int64) * (BLOCK * 4)
-        table = [block * plane for block in range(blocks_of(folded.channels))]
+        out_blocks, tiles = blocks_of(folded.out_channels), output.images * products.rows * products.columns
+        rows, vectors = tile_shape(self._target, tiles, out_blocks)
+        places = np.array(starts(tiles, rows), np.int64) * (BLOCK * 4)
+        table = [block * tiles * BLOCK * 4 for block in range(blocks_of(folded.channels))]
         nothing = np.zeros(max(len(places), out_blocks * BLOCK), np.int64)
         self._products(
             node, f"{name}: products", packed._replace(bias=self._keep(nothing)),
@@ -258,7 +274,7 @@ class StepWriter:
             WINOGRAD_TERMS, count,
             {
                 "input": products.inputs, "input_batch": products.input_batch, "output": products.outputs,
-                "output_batch": products.output_batch, "output_plane": plane, "weight_batch": packed.batch,
+                "output_batch": products.output_batch, "output_plane": tiles * BLOCK * 4, "weight_batch": packed.batch,
                 "low": -math.inf, "high": math.inf,
             },
         )  # fmt: skip
@@ -278,7 +294,7 @@ class StepWriter:
 
     def _residual(self, node: Node) -> Map | None:
         number = getattr(node, "residual", None)
-        return None if number is None else self._maps[number]
+        return None if number is None else self._map(number)
 
     def _finishing(self, node: Node) -> dict[str, float]:
         """Bounds of the activation, and the scale of the residual, in the number format of the output."""
@@ -311,7 +327,7 @@ class StepWriter:
         )  # fmt: skip
         if calls > 1:
             self.scratch_bytes = max(self.scratch_bytes, task.tiles * rows * vectors * 64)
-        output = self._maps[node.output]
+        output = self._map(node.output)
         self._add(
             node.name, f"{how}, tiles {rows}x{vectors}", batch * -(-count // task.tiles) * -(-groups // task.groups),
             "convolve", macs=output.images * output.height * output.width * packed.folded.weight.size,
