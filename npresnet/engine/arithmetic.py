@@ -82,14 +82,23 @@ class BFloat16(Float32):
         return self.read(code, address)
 
     def write(self, code: Function, y: Value, address: Value) -> None:
-        """Round 16 channels to bfloat16: add half of the last kept bit, a little less where it is even, and cut."""
-        bits = code.convert(y, I32x16, "bitcast")
-        rounded = bits + 0x7FFF + ((bits >> 16) & 1)
-        code.store(code.convert(rounded >> 16, I16x16, "trunc"), address)
+        """Round 16 channels to bfloat16."""
+        code.store(code.convert(rounded_to_bfloat16(code, y), I16x16, "trunc"), address)
 
     def read(self, code: Function, address: Value) -> Value:
         """A bfloat16 is the upper half of a float32."""
         return code.convert(code.convert(code.load(I16x16, address), I32x16, "zext") << 16, F32x16, "bitcast")
+
+
+def rounded_to_bfloat16(code: Function, x: Value) -> Value:
+    """The nearest bfloat16 of a float32 or of a vector of them, half to even, as the lower half of an integer.
+
+    Add half of the last kept bit, a little less where it is even, and cut. NaN stays NaN, whatever its bits.
+    """
+    integers = vector(I32, x.type.count) if hasattr(x.type, "count") else I32
+    bits = code.convert(x, integers, "bitcast")
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return code.select(x.is_nan(), code.constant(integers, 0x7FC0), rounded)
 
 
 @dataclass(frozen=True)

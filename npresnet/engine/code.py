@@ -97,6 +97,10 @@ class Value:
     def __ge__(self, other: Value | float) -> Value:
         return self._compare(">=", other)
 
+    def is_nan(self) -> Value:
+        """Whether it is not a number."""
+        return Value(self.code, self.code.builder.fcmp_unordered("uno", self.raw, self.raw))
+
     def equals(self, other: Value | float) -> Value:
         """A comparison; ``==`` keeps its meaning in Python."""
         return self._compare("==", other)

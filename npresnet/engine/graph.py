@@ -24,6 +24,7 @@ from ..nn import (
     ZeroPadShortcut,
 )
 from ..shapes import output_shape
+from .layout import BLOCK
 
 FAR = 1 << 12  # pixels: enough for every network
 BOUNDS = {"identity": (float("-inf"), float("inf")), "relu": (0.0, float("inf")), "relu6": (0.0, 6.0)}
@@ -158,6 +159,15 @@ class Graph:
     def convolutions(self) -> list[Convolution]:
         """The nodes with convolution weights."""
         return [node for node in self.nodes if isinstance(node, Convolution)]
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the engine can compute it.
+
+        Only a head that puts means and maxima side by side is left out where the maxima would begin within a block.
+        """
+        pools = [node for node in self.nodes if isinstance(node, GlobalPool)]
+        return all(node.layer.kind != "catavgmax" or self.channels[node.input] % BLOCK == 0 for node in pools)
 
     @property
     def channels(self) -> dict[int, int]:

@@ -112,7 +112,7 @@ class Plan:
         x = np.asarray(pixel_values)
         if x.dtype != np.float32 or x.ndim != 4 or x.shape[1] != self.channels[0] or not x.size:
             return None
-        if not self._all_float32:
+        if not self._is_covered:
             return None
         x = np.ascontiguousarray(x)
         numbers = frozenset(wanted)
@@ -135,7 +135,7 @@ class Plan:
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Make the program for a shape of input (N, C, H, W), so that the first call need not."""
-        if self._all_float32 and self._store is not None:
+        if self._is_covered and self._store is not None:
             self._program(shape, frozenset({self._graph.end}))
 
     @property
@@ -163,20 +163,25 @@ class Plan:
         return [array for array in self._model._arrays().values() if np.issubdtype(array.dtype, np.floating)]
 
     def _is_current(self) -> bool:
-        return self._fingerprint is not None and self._fingerprint.matches(self._arrays())
+        return (
+            self._model.config is self._config
+            and self._fingerprint is not None
+            and self._fingerprint.matches(self._arrays())
+        )
 
     def _refresh(self) -> None:
         """Read the weights anew."""
-        arrays = self._arrays()
+        arrays, self._config = self._arrays(), self._model.config
         self._all_float32 = all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
         self._fingerprint = Fingerprint(self._machine, arrays) if self._all_float32 else None
         self._graph = self._make_graph()
+        self._is_covered = self._all_float32 and self._graph.is_covered
         self.channels = self._graph.channels
         self._programs.clear()
         self._store: WeightStore | None = None
         if self.precision != "int8":
             self._store = WeightStore(self.precision, self.channels)
-        elif self._calibration is not None and self._all_float32:
+        elif self._calibration is not None and self._is_covered:
             self._calibrate(self._calibration)
 
     def _calibrate(self, images: Array) -> None:
@@ -204,6 +209,10 @@ class Plan:
             f"{self.precision} on {self.target.cpu} ({self.target.level}), {self.num_threads} threads, "
             f"weights {self._store.bytes / 1e6 if self._store else 0:.1f} MB"
         )
+        if not self._is_covered:
+            return (
+                f"{head}\neverything runs on the ordinary path: the model is not in float32, or has a head not covered"
+            )
         if self._last is None:
             return f"{head}\nno program yet: call the plan, or compile(batch=...)"
         program = self._last

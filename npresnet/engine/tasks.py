@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arithmetic import PRECISIONS, Float32
+from .arithmetic import PRECISIONS, Float32, rounded_to_bfloat16
 from .code import F32, I8, I16, I32, I64, F32x16, Function, Value
 from .layout import ELEMENT_BYTES
 from .record import FIRST, LAST, TASK_ARGUMENTS, Fields
@@ -95,9 +95,7 @@ def interleave(name: str, target: Target, precision: str) -> str:
         if precision == "float32":
             code.store(value, place)
         elif precision == "bfloat16":
-            bits = code.convert(value, I32, "bitcast")
-            bits = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-            code.store(code.convert(bits, I16, "trunc"), place)
+            code.store(code.convert(rounded_to_bfloat16(code, value), I16, "trunc"), place)
         else:
             whole = code.intrinsic("llvm.rint.f32", F32, value * scale + zero)
             whole = code.minimum(code.constant(F32, 255), code.maximum(code.constant(F32, 0), whole))

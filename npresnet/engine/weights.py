@@ -133,8 +133,10 @@ def linear(node: Classifier) -> Folded:
 
 def to_bfloat16(x: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Round float32 to bfloat16, half to even, as 16-bit patterns."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    x = np.ascontiguousarray(x, np.float32)
+    bits = x.view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(x), np.uint16(0x7FC0), rounded)
 
 
 def packed_shape(folded: Folded, precision: str, interleaved: bool) -> tuple[int, ...]:
