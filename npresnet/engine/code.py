@@ -232,6 +232,11 @@ class Function:
         """The larger one; where x is NaN, NaN."""
         return self.select(bound > x, bound, x)
 
+    def largest(self, a: Value, b: Value) -> Value:
+        """The larger one of two numbers of which each may be NaN; then NaN."""
+        larger = Value(self, self.builder.fcmp_unordered(">", b.raw, a.raw))  # or b is NaN
+        return self.select(a.is_nan(), a, self.select(larger, b, a))
+
     def minimum(self, bound: Value, x: Value) -> Value:
         """The smaller one; where x is NaN, NaN."""
         return self.select(bound < x, bound, x)

@@ -14,7 +14,7 @@ from ..shapes import TooSmall
 from .fingerprint import Fingerprint
 from .graph import Graph
 from .machine import machine_for
-from .program import Program
+from .program import Program, exclusively
 from .quantize import calibrate
 from .store import WeightStore
 from .target import Target, find_target
@@ -116,17 +116,15 @@ class Plan:
             return None
         x = np.ascontiguousarray(x)
         numbers = frozenset(wanted)
-        if self._store is None:
-            try:
-                self._calibrate(x[:CALIBRATION])
-            except TooSmall:
-                return None
         at_once = max(1, PIXELS // (x.shape[2] * x.shape[3]))
         try:
-            parts = [
-                self._program((len(part), *x.shape[1:]), numbers).run(part)
-                for part in (x[start : start + at_once] for start in range(0, len(x), at_once))
-            ]
+            with exclusively():
+                if self._store is None:
+                    self._calibrate(x[:CALIBRATION])
+                parts = [
+                    self._program((len(part), *x.shape[1:]), numbers).run(part)
+                    for part in (x[start : start + at_once] for start in range(0, len(x), at_once))
+                ]
         except TooSmall:
             return None
         if len(parts) == 1:
@@ -135,15 +133,17 @@ class Plan:
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Make the program for a shape of input (N, C, H, W), so that the first call need not."""
-        if self._is_covered and self._store is not None:
-            self._program(shape, frozenset({self._graph.end}))
+        with exclusively():
+            if self._is_covered and self._store is not None:
+                self._program(shape, frozenset({self._graph.end}))
 
     @property
     def graph(self) -> Graph:
         """What is computed, with the weights as they are now."""
-        if not self._is_current():
-            self._refresh()
-        return self._graph
+        with exclusively():
+            if not self._is_current():
+                self._refresh()
+            return self._graph
 
     def _program(self, shape: Any, wanted: frozenset[int]) -> Program:
         key = (shape, wanted)

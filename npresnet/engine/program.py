@@ -22,7 +22,12 @@ from .weights import to_bfloat16
 
 SCRATCH_SPACING = 4096
 
-_cores = threading.RLock()  # a program uses them all, so programs take turns
+_cores = threading.RLock()
+
+
+def exclusively() -> threading.RLock:
+    """Return the lock of the engine: a program uses all cores, so whoever makes or runs one waits for the others."""
+    return _cores
 
 
 def _new_lock() -> None:
@@ -92,7 +97,7 @@ class Program:
         {number: array}
             The wanted maps, (N, C, H, W) float32; pooled features and logits as (N, C).
         """
-        with _cores:
+        with exclusively():
             self._point_to(x)
             start = 0
             for end, node in self._breaks:
@@ -104,7 +109,7 @@ class Program:
 
     def profile(self, x: NDArray[np.float32], repeats: int = 5) -> None:
         """Run step by step, and note the median time of each in :attr:`steps`."""
-        with _cores:
+        with exclusively():
             self._point_to(x)
             breaks: dict[int, list[Ordinary]] = {}
             for number, node in self._breaks:
@@ -172,4 +177,4 @@ class Program:
     def _result(self, number: int) -> NDArray[np.float32]:
         if number in self._writer.outputs:
             return self._writer.outputs[number].copy()
-        return np.ascontiguousarray(self._numbers(number)[0, :, 0].T)  # pooled or logits, from (1, C, 1, N)
+        return self._numbers(number)[0, :, 0].T.copy()  # pooled or logits, from (1, C, 1, N)

@@ -158,7 +158,7 @@ def pool(name: str, target: Target, precision: str, kind: str, window: int) -> s
             for x, x_is_inside in xs:
                 value = arithmetic.read(code, source + y * input_row + x * pixel)
                 if kind == "max":
-                    result = value if result is None else code.maximum(result, value)
+                    result = value if result is None else code.largest(result, value)
                     continue
                 there = y_is_inside & x_is_inside
                 value = code.select(there, value, zero)
@@ -190,7 +190,7 @@ def global_pool(name: str, target: Target, precision: str, kind: str) -> str:
         with code.loop(width) as x:
             value = arithmetic.read(code, source + y * input_row + x * (16 * ELEMENT_BYTES[precision]))
             row.set(row.get() + value)
-            largest.set(code.maximum(largest.get(), value))
+            largest.set(code.largest(largest.get(), value))
         total.set(total.get() + row.get())
     mean = total.get() / code.splat(code.convert(height * width, F32, "sitofp"))
     result = {"avg": mean, "max": largest.get(), "avgmax": (mean + largest.get()) * 0.5}[kind]
