@@ -197,27 +197,38 @@ class Blueprint:
             source.extend(1, products.rows * products.tile + 1, products.columns * products.tile + 1)
 
     def _place(self) -> NDArray[np.uint8]:
-        """Give every map a place from the step that writes it to the last one that reads it."""
-        last_use: dict[int, int] = {}
-        for index, node in enumerate(self._graph.nodes):
-            for number in node.reads:
-                last_use[number] = index
+        """Give every map a place from the step that writes it to the last one that reads it.
+
+        A section is run through several times. So what comes from another section stays until the last time, and what
+        leaves for another section has a place from the first.
+        """
         memory = Memory()
         image_place = memory.take(self.image.bytes, (0,))
         places: dict[int, int] = {}
         product_places: dict[int, tuple[int, int]] = {}
-        for index, node in enumerate(self._graph.nodes):
-            output = self.maps[node.output]
-            places[node.output] = memory.take(output.bytes, output.geometry)
-            if node.output in self.products:
-                products = self.products[node.output]
-                count = products_of(products.tile)
-                sizes = (count * products.input_batch, count * products.output_batch)
-                product_places[node.output] = (memory.take(sizes[0]), memory.take(sizes[1]))
-                for place in product_places[node.output]:
-                    memory.give_back(place)
-            for number in [n for n, last in last_use.items() if last == index and n != 0]:
-                memory.give_back(places[number])
+        ends = self._last_reader()
+        for section in self.sections:
+            inside = {node.output for node in section.nodes}
+            kept = {number for number in inside if ends.get(number) not in inside}  # or never read
+            for number in sorted(kept):
+                places[number] = memory.take(self.maps[number].bytes, self.maps[number].geometry)
+            for node in section.nodes:
+                output = self.maps[node.output]
+                if node.output not in places:
+                    places[node.output] = memory.take(output.bytes, output.geometry)
+                if node.output in self.products:
+                    products = self.products[node.output]
+                    count = products_of(products.tile)
+                    sizes = (count * products.input_batch, count * products.output_batch)
+                    product_places[node.output] = (memory.take(sizes[0]), memory.take(sizes[1]))
+                    for place in product_places[node.output]:
+                        memory.give_back(place)
+                for number in set(node.reads) & inside - kept:
+                    if ends[number] == node.output:
+                        memory.give_back(places[number])
+            for number in set(places) - inside:
+                if ends.get(number) in inside:
+                    memory.give_back(places[number])
 
         area, offsets = memory.allocate()
         start = area.ctypes.data
@@ -231,6 +242,10 @@ class Blueprint:
             if m.zero and not m.bare:  # the border of an 8-bit map is what stands for zero
                 area[m.base - start : m.base - start + m.bytes] = m.zero
         return area
+
+    def _last_reader(self) -> dict[int, int]:
+        """For every map that is read, the output of the last node that does."""
+        return {number: node.output for node in self._graph.nodes for number in node.reads}
 
 
 def divide(images: int, at_once: int) -> list[tuple[int, int]]:
