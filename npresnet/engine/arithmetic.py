@@ -39,13 +39,17 @@ class Float32:
         """``sums + a * b``."""
         return code.fma(a, b, sums)
 
-    def total(self, code: Function, sums: Value, bias: Value) -> Value:
-        """The sums with the bias at that address."""
-        return sums + code.load(F32x16, bias)
+    def constants(self, code: Function, bias: Value) -> list[Value]:
+        """What :meth:`total` needs of the numbers at that address: the bias of 16 channels."""
+        return [code.load(F32x16, bias)]
 
-    def residual(self, code: Function, address: Value, fields: Fields) -> Value:
-        """16 channels of the map to add."""
-        return code.load(F32x16, address)
+    def total(self, code: Function, sums: Value, constants: list[Value]) -> Value:
+        """The sums with the bias."""
+        return sums + constants[0]
+
+    def scale(self, code: Function, fields: Fields) -> Value | None:
+        """What to multiply a residual with."""
+        return None
 
     def write(self, code: Function, y: Value, address: Value) -> None:
         """Store 16 channels of a pixel."""
@@ -77,13 +81,12 @@ class BFloat16(Float32):
             a, b = code.convert(a, pairs, "bitcast"), code.convert(b, pairs, "bitcast")
         return code.intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", F32x16, sums, a, b)
 
-    def residual(self, code: Function, address: Value, fields: Fields) -> Value:
-        """16 channels of the map to add, as float32."""
-        return self.read(code, address)
-
     def write(self, code: Function, y: Value, address: Value) -> None:
-        """Round 16 channels to bfloat16."""
-        code.store(code.convert(rounded_to_bfloat16(code, y), I16x16, "trunc"), address)
+        """Round 16 channels to bfloat16, half to even, in one instruction."""
+        from llvmlite import ir
+
+        halves = code.convert(y, ir.VectorType(_BFloat(), 16), "fptrunc")
+        code.store(code.convert(halves, I16x16, "bitcast"), address)
 
     def read(self, code: Function, address: Value) -> Value:
         """A bfloat16 is the upper half of a float32."""
@@ -126,18 +129,32 @@ class Int8:
             return code.intrinsic("llvm.x86.avx512.vpdpbusd.512", I32x16, sums, a, b)
         return _dot8_in_pairs(code, a, b, sums)
 
-    def total(self, code: Function, sums: Value, bias: Value) -> Value:
-        """Multiply and add separately, rounding twice, on every processor: so the result is the same everywhere."""
-        return code.convert(sums, F32x16, "sitofp") * code.load(F32x16, bias + 64) + code.load(F32x16, bias)
+    def constants(self, code: Function, bias: Value) -> list[Value]:
+        """The bias and the scale of 16 channels."""
+        return [code.load(F32x16, bias), code.load(F32x16, bias + 64)]
 
-    def residual(self, code: Function, address: Value, fields: Fields) -> Value:
-        """16 channels of the map to add, brought to the scale of the output."""
-        return self.read(code, address) * code.splat(fields.number("residual_scale"))
+    def total(self, code: Function, sums: Value, constants: list[Value]) -> Value:
+        """Multiply and add separately, rounding twice, on every processor: so the result is the same everywhere."""
+        bias, scale = constants
+        return code.convert(sums, F32x16, "sitofp") * scale + bias
+
+    def scale(self, code: Function, fields: Fields) -> Value:
+        """What brings a residual to the scale of the output."""
+        return code.splat(fields.number("residual_scale"))
 
     def write(self, code: Function, y: Value, address: Value) -> None:
-        """Round half to even; the values are within 0..255 already."""
-        whole = code.intrinsic("llvm.rint.v16f32", F32x16, y)
-        code.store(code.convert(code.convert(whole, I32x16, "fptosi"), I8x16, "trunc"), address)
+        """Round half to even, and cut off at 255; the values are not negative."""
+        most = code.constant(I32x16, 255)
+        if self.target.level == "avx512":  # rounds as it converts; what is too large becomes the largest unsigned
+            everywhere, as_usual = code.constant(I16, -1), code.constant(I32, 4)
+            zero = code.constant(I32x16, 0)
+            name = "llvm.x86.avx512.mask.cvtps2dq.512"
+            whole = code.intrinsic(name, I32x16, y, zero, everywhere, as_usual)
+            whole = code.select(whole.is_below(most), whole, most)
+        else:
+            y = code.minimum(code.constant(F32x16, 255), y)
+            whole = code.convert(code.intrinsic("llvm.rint.v16f32", F32x16, y), I32x16, "fptosi")
+        code.store(code.convert(whole, I8x16, "trunc"), address)
 
     def read(self, code: Function, address: Value) -> Value:
         """16 channels as they are stored, 0..255."""

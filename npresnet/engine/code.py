@@ -97,6 +97,10 @@ class Value:
     def __ge__(self, other: Value | float) -> Value:
         return self._compare(">=", other)
 
+    def is_below(self, other: Value) -> Value:
+        """``<`` of unsigned integers."""
+        return Value(self.code, self.code.builder.icmp_unsigned("<", self.raw, other.raw))
+
     def is_nan(self) -> Value:
         """Whether it is not a number."""
         return Value(self.code, self.code.builder.fcmp_unordered("uno", self.raw, self.raw))

@@ -78,13 +78,18 @@ def microkernel(name: str, target: Target, shape: KernelShape) -> str:
 
     # Bias, residual, activation.
     low, high = code.splat(fields.number("low")), code.splat(fields.number("high"))
+    scale = arithmetic.scale(code, fields)
+    constants = [arithmetic.constants(code, bias + bias_plane * v) for v in range(shape.vectors)]
 
     def finish(with_residual: bool) -> None:
         for v, p in tile:
-            y = arithmetic.total(code, parts[v, p].get(), bias + bias_plane * v)
+            y = arithmetic.total(code, parts[v, p].get(), constants[v])
             if with_residual:
-                y = y + arithmetic.residual(code, residual + residual_plane * v + p * pixel, fields)
-            y = code.minimum(high, code.maximum(low, y))
+                other = arithmetic.read(code, residual + residual_plane * v + p * pixel)
+                y = y + (other if scale is None else other * scale)
+            y = code.maximum(low, y)
+            if shape.bounded:
+                y = code.minimum(high, y)
             writer.write(code, y, output + output_plane * v + p * output_pixel)
 
     code.either(residual.differs(0), lambda: finish(True), lambda: finish(False))

@@ -163,17 +163,13 @@ class Plan:
         return [array for array in self._model._arrays().values() if np.issubdtype(array.dtype, np.floating)]
 
     def _is_current(self) -> bool:
-        return (
-            self._model.config is self._config
-            and self._fingerprint is not None
-            and self._fingerprint.matches(self._arrays())
-        )
+        return self._model.config is self._config and self._fingerprint is not None and self._fingerprint.matches()
 
     def _refresh(self) -> None:
         """Read the weights anew."""
         arrays, self._config = self._arrays(), self._model.config
         self._all_float32 = all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
-        self._fingerprint = Fingerprint(self._machine, arrays) if self._all_float32 else None
+        self._fingerprint = Fingerprint(self._machine, self._model) if self._all_float32 else None
         self._graph = self._make_graph()
         self._is_covered = self._all_float32 and self._graph.is_covered
         self.channels = self._graph.channels

@@ -59,12 +59,13 @@ class KernelShape(NamedTuple):
     step: int  # bytes between the inputs of neighbouring output pixels
     depth: int  # vector steps for each entry of the table
     plain: bool = False  # the output is float32, whatever the precision
+    bounded: bool = False  # the activation has an upper bound
 
     @property
     def name(self) -> str:
         """The name of the function, which is also the key of its code in the cache."""
-        plain = "_plain" if self.plain else ""
-        return f"tile_{self.precision}_{self.rows}x{self.vectors}_step{self.step}_depth{self.depth}{plain}"
+        options = "_plain" * self.plain + "_bounded" * self.bounded
+        return f"tile_{self.precision}_{self.rows}x{self.vectors}_step{self.step}_depth{self.depth}{options}"
 
 
 def make(**values: float) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .code import I32, I64, Function
 from .target import Target
 
-SAMPLES = 128
+SAMPLES = 32
 PRIME = 1099511628211  # of the FNV hash
 
 

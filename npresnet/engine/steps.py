@@ -316,7 +316,9 @@ class StepWriter:
     ) -> None:  # fmt: skip
         """A step of tiles times weights: a direct convolution, or Winograd's products."""
         rows, vectors, depth, entries = tiles.rows, tiles.vectors, tiles.depth, len(tiles.table)
-        shape = record.KernelShape(self._precision, rows, vectors, tiles.step, depth, isinstance(node, Classifier))
+        is_last = isinstance(node, Classifier)
+        bounded = math.isfinite(fields["high"]) and (self._precision != "int8" or fields["high"] < 255)
+        shape = record.KernelShape(self._precision, rows, vectors, tiles.step, depth, is_last, bounded)
         chunk = max(1, terms // (depth * 4 // ELEMENT_BYTES[self._precision]))
         steps, calls = depth * entries, -(-entries // chunk)
         shared = packed.folded.kernel**2 if batch == 1 else 1  # neighbouring tiles read the same input
