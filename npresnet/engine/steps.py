@@ -21,7 +21,7 @@ from .tiling import split, starts, tile_shape
 from .winograd import KINDS, products_of
 
 TERMS = {"float32": 256, "bfloat16": 1024, "int8": 1024}  # of a sum, before it is put aside
-WINOGRAD_TERMS = 32  # fewer, because its larger numbers cancel in the end
+WINOGRAD_TERMS = {4: 64, 2: 128}  # fewer, because its larger numbers cancel in the end
 
 
 @dataclass
@@ -271,7 +271,7 @@ class StepWriter:
             Tiles(
                 rows, vectors, places, places, nothing, [0] * (out_blocks // vectors), table, BLOCK, BLOCK * 4,
             ),
-            WINOGRAD_TERMS, count,
+            WINOGRAD_TERMS[products.tile], count,
             {
                 "input": products.inputs, "input_batch": products.input_batch, "output": products.outputs,
                 "output_batch": products.output_batch, "output_plane": tiles * BLOCK * 4, "weight_batch": packed.batch,

@@ -28,7 +28,7 @@ def tile_shape(target: Target, width: int, blocks: int) -> tuple[int, int]:
         for rows in range(1, width + 1):
             if blocks % vectors or not target.fits(rows, vectors):
                 break
-            cycles = max(rows * vectors, 4, vectors + rows / 2) + 0.25 + 0.4 * vectors + 0.05 * rows
+            cycles = max(rows * vectors, 4, vectors + rows / 2) + 0.25 + 0.4 * vectors + 0.1 * rows
             cost = -(-width // rows) * cycles / vectors
             if cost < best - 1e-9 or (cost < best + 1e-9 and rows * vectors > choice[0] * choice[1]):
                 best, choice = cost, (rows, vectors)

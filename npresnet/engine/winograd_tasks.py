@@ -11,6 +11,8 @@ from .target import Target
 from .tasks import begin
 from .winograd import POINTS
 
+AHEAD = 2 * 64  # bytes: two tiles
+
 
 def _input_combination(code: Function, d: list[Value]) -> list[Value]:
     """``B.T d``: the polynomials of the points, with odd and even powers shared by a and -a."""
@@ -72,6 +74,8 @@ def winograd_input(name: str, target: Target, tile: int) -> str:
     with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
         corner = source + y * tile * row + x * (tile * 64)
         to = place + (y * columns + x) * 64
+        for product in range(span * span):  # as many streams are too many for the processor to foresee
+            code.prefetch(to + batch * product + AHEAD, write=True)
         for part in range(0, 64, 4 * lanes):
             d = [[code.load(kind, corner + row * r + (c * 64 + part)) for c in range(span)] for r in range(span)]
             for number, values in enumerate(_in_two_dimensions(code, d, _input_combination)):
@@ -103,6 +107,8 @@ def winograd_output(name: str, target: Target, tile: int, with_residual: bool) -
         to = place + top * row + left * 64
         added = residual_place + top * residual_row + left * 64
         whole = (top + tile <= height) & (left + tile <= width)
+        for product in range(span * span):
+            code.prefetch(m_at + batch * product + AHEAD)
         for part in range(0, 64, 4 * lanes):
             m = [[code.load(kind, m_at + batch * (r * span + c) + part) for c in range(span)] for r in range(span)]
             values = _in_two_dimensions(code, m, _output_combination)
