@@ -55,6 +55,9 @@ def microkernel(name: str, target: Target, shape: KernelShape) -> str:
     with code.loop(count) as i:
         inputs = source + code.load(I64, table + i * 8)
         start = i * (shape.depth * 64)
+        if shape.precision == "float32":  # the widest format, whose next tile may still be far away
+            for p in range(shape.rows):
+                code.prefetch(inputs + (shape.rows + p) * shape.step)
         # Few steps at a time: more of them tempt the compiler to load too early, until registers run out.
         unrolled = math.gcd(shape.depth, 2 if target.level == "avx512" else 4)
         with code.loop(code.constant(I64, shape.depth), step=unrolled) as first:
