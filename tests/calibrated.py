@@ -1,0 +1,123 @@
+"""Networks whose numbers are as tame as those of trained ones, and what the ordinary path makes of them in float64.
+
+A network with random weights is chaotic: rounding errors grow from layer to layer. Here every BatchNorm has the
+statistics of its own input, and residual layers add a fraction of the size of what they add to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from agreement import LARGEST
+
+import npresnet
+from npresnet.blocks import ResidualLayer
+from npresnet.engine import graph as engine_graph
+from npresnet.nn import BatchNorm2d
+
+SMALL: dict[str, Any] = {
+    "layer_type": "basic", "embedding_size": 16, "hidden_sizes": (16, 32), "depths": (2, 1), "num_labels": 5,
+}  # fmt: skip
+
+
+def calibrated(
+    kind: type = npresnet.ResNetForImageClassification, seed: int = 0, loudness: float = 1.0, **fields: Any
+) -> Any:
+    """A float32 model in evaluation mode; SMALL unless the fields say otherwise.
+
+    Parameters
+    ----------
+    loudness : float
+        Standard deviation of the feature maps; 1 seldom reaches the upper bound of ReLU6.
+    """
+    model = kind(npresnet.ResNetConfig(**{**SMALL, **fields}), seed=seed)
+    rng = np.random.default_rng(seed + 1)
+    calibrate(model, noise(4, model.config.num_channels), rng, loudness)
+    return model
+
+
+def noise(images: int = 3, channels: int = 3, height: int = 33, width: int = 30, seed: int = 5) -> np.ndarray:
+    """Pixel values, (N, C, H, W) float32. Stages of a network then have 9 x 8, 5 x 4 and 3 x 2 pixels, and so on."""
+    return np.random.default_rng(seed).standard_normal((images, channels, height, width)).astype(np.float32)
+
+
+def calibrate(model: Any, x: np.ndarray, rng: np.random.Generator, loudness: float = 1.0) -> None:
+    """Draw the parameters of every BatchNorm, and take its statistics from a batch of pixel values."""
+    norms = [module for _, module in model.named_modules() if isinstance(module, BatchNorm2d)]
+    for norm in norms:
+        norm.weight.data = (loudness * rng.uniform(0.5, 1.5, norm.weight.shape)).astype(np.float32)
+        norm.bias.data = rng.normal(0, 0.2, norm.bias.shape).astype(np.float32)
+    for _, module in model.named_modules():
+        if isinstance(module, ResidualLayer):
+            last: Any = module.layer.layers[-1]
+            last.normalization.weight.data = last.normalization.weight.data * np.float32(0.3)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    model.train()
+    model(x)
+    model.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def in_float64(model: Any) -> Any:
+    """The same model with float64 numbers, which the engine leaves alone."""
+    double = type(model)(model.config, _initialize=False).astype(np.float64)
+    double.load_state_dict(model.state_dict())
+    return double.eval()
+
+
+def ordinary(model: Any, x: np.ndarray, **arguments: Any) -> Any:
+    """What the model says in float64, by the NumPy kernels."""
+    with npresnet.use_backend("numpy"):
+        return in_float64(model)(x.astype(np.float64), **arguments)
+
+
+def ordinary_maps(model: Any, x: np.ndarray) -> dict[int, np.ndarray]:
+    """Every map of the engine's graph, by number, as the layers of the float64 model compute it."""
+    double = in_float64(model)
+    with npresnet.use_backend("numpy"), double.trace() as seen:
+        double(x.astype(np.float64))
+    nodes = model._graph().nodes
+    activated_apart = {node.input for node in nodes if isinstance(node, engine_graph.Ordinary)}
+    convolutions = {node.output: node for node in nodes if isinstance(node, engine_graph.Convolution)}
+
+    def value(node: Any) -> np.ndarray:
+        convolution = convolutions.get(node.input if isinstance(node, engine_graph.Ordinary) else node.output)
+        if convolution is None:  # a pool, or the classifier
+            found = seen[node.name]
+            return found[:, :, 0, 0] if isinstance(node, engine_graph.GlobalPool) else found
+        block = convolution.name.rpartition(".layer.")[0]
+        is_sum = convolution.residual is not None
+        if node.output not in activated_apart:
+            return seen[block if is_sum else convolution.name]
+        if is_sum:
+            return seen[convolution.name] + seen[f"{block}.shortcut"]
+        return seen[f"{convolution.name}.normalization"]
+
+    return {node.output: value(node) for node in nodes}
+
+
+def close(what: str, found: Any, expected: Any, rms: float = 4e-6, largest: float = 5e-5) -> None:
+    """Assert small differences, and the same shape.
+
+    Differences are relative to the standard deviation of the expected array: a wrong result is off by about 1.
+
+    Parameters
+    ----------
+    rms : float
+        Allowed root of the mean square of all differences.
+    largest : float
+        Allowed largest difference.
+    """
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape, f"{what}: shape {found.shape}, expected {expected.shape}"
+    difference = np.abs(found.astype(np.float64) - expected) / max(float(expected.std()), 1e-30)
+    for measure, error, allowed in (
+        ("rms", float(np.sqrt((difference**2).mean())), rms), ("largest", float(difference.max()), largest)
+    ):  # fmt: skip
+        kind = f"{what.partition(':')[0]} ({measure})"
+        LARGEST[kind] = max(error, LARGEST.get(kind, (0.0, 0.0))[0]), allowed
+        assert error <= allowed, f"{what}: {measure} error {error:.1e} of a standard deviation, allowed {allowed:.0e}"
