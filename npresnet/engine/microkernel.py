@@ -26,6 +26,9 @@ from .record import FIRST, KERNEL_ARGUMENTS, LAST, Fields, KernelShape
 from .target import Target
 
 
+AHEAD = 2048  # bytes of weights
+
+
 def microkernel(name: str, target: Target, shape: KernelShape) -> str:
     """Return the LLVM text of a kernel; its arguments are :data:`KERNEL_ARGUMENTS`."""
     arithmetic: Any = PRECISIONS[shape.precision](target)
@@ -48,20 +51,23 @@ def microkernel(name: str, target: Target, shape: KernelShape) -> str:
             for v, p in tile:
                 code.prefetch(residual + residual_plane * v + p * pixel)
 
-    # The reduction.
+    # The reduction. In float32, the widest format, much of what comes next may still be far away.
+    far = shape.precision == "float32"
     weight_plane = fields["weight_plane"]
     planes = [weights + weight_plane * v for v in range(shape.vectors)]
     parts = {place: code.variable(arithmetic.sums) for place in tile}
     with code.loop(count) as i:
         inputs = source + code.load(I64, table + i * 8)
         start = i * (shape.depth * 64)
-        if shape.precision == "float32":  # the widest format, whose next tile may still be far away
+        if far:  # the same entry of the next tile
             for p in range(shape.rows):
                 code.prefetch(inputs + (shape.rows + p) * shape.step)
         # Few steps at a time: more of them tempt the compiler to load too early, until registers run out.
         unrolled = math.gcd(shape.depth, 2 if target.level == "avx512" else 4)
         with code.loop(code.constant(I64, shape.depth), step=unrolled) as first:
             for k in range(unrolled):
+                for plane in planes if far else []:
+                    code.prefetch(plane + start + first * 64 + (k * 64 + AHEAD))
                 w = [arithmetic.weights(code, plane + start + first * 64 + k * 64) for plane in planes]
                 for p in range(shape.rows):
                     x = arithmetic.broadcast(code, inputs + first * 4 + (p * shape.step + k * 4))
