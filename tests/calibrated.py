@@ -20,6 +20,43 @@ SMALL: dict[str, Any] = {
     "layer_type": "basic", "embedding_size": 16, "hidden_sizes": (16, 32), "depths": (2, 1), "num_labels": 5,
 }  # fmt: skip
 
+BOTTLENECK: dict[str, Any] = {"layer_type": "bottleneck", "hidden_sizes": (64, 128)}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "basic": {},
+    "four stages": {"hidden_sizes": (16, 32, 32, 64), "depths": (1, 1, 1, 1)},
+    "bottleneck": BOTTLENECK,
+    "bottleneck v1": {**BOTTLENECK, "downsample_in_bottleneck": True},
+    "cifar": {"stem_type": "cifar", "shortcut_type": "zero_pad", "hidden_sizes": (16, 32, 64), "depths": (1, 1, 1)},
+    "zeros for odd channels": {"shortcut_type": "zero_pad", "embedding_size": 6, "hidden_sizes": (6, 21)},
+    "resnet-d": {
+        **BOTTLENECK, "stem_type": "deep", "stem_width": 8, "shortcut_type": "avg_down",
+        "downsample_in_first_stage": True,
+    },
+    "tiered stem, caffe pool": {"stem_type": "deep_tiered", "stem_width": 12, "stem_pool": "caffe"},
+    "32 groups of 4": {**BOTTLENECK, "groups": 32, "width_per_group": 4, "hidden_sizes": (256, 128)},
+    "groups of whole blocks": {**BOTTLENECK, "groups": 2, "hidden_sizes": (128, 256)},
+    "groups of 6": {**BOTTLENECK, "groups": 3, "hidden_sizes": (24, 40)},
+    "3 groups of 8": {**BOTTLENECK, "groups": 3, "hidden_sizes": (32, 32)},
+    "wide": {**BOTTLENECK, "width_per_group": 128},
+    "output stride 8": {
+        **BOTTLENECK, "output_stride": 8, "shortcut_type": "avg_down", "hidden_sizes": (32, 32, 48, 64),
+        "depths": (1, 1, 2, 1),
+    },
+    "output stride 16": {"output_stride": 16, "hidden_sizes": (16, 16, 32, 32), "depths": (1, 1, 1, 2)},
+    "max": {"global_pool": "max"},
+    "avgmax": {"global_pool": "avgmax"},
+    "catavgmax": {"global_pool": "catavgmax"},
+    "relu6": {"hidden_act": "relu6", "loudness": 5.0},
+    "gelu": {"hidden_act": "gelu", "hidden_sizes": (10, 20)},
+    "silu": {**BOTTLENECK, "hidden_act": "silu", "stem_type": "deep"},
+    "odd channels": {"embedding_size": 7, "hidden_sizes": (11, 33), "num_labels": 17},
+    "bottleneck of odd channels": {"layer_type": "bottleneck", "embedding_size": 5, "hidden_sizes": (13, 70)},
+    "grey": {"num_channels": 1},
+    "five channels": {"num_channels": 5, "stem_type": "deep", "stem_width": 8},
+    "no labels": {"num_labels": 0},
+}  # fmt: skip
+"""Arguments of :func:`calibrated` for every kind of network."""
+
 
 def calibrated(
     kind: type = npresnet.ResNetForImageClassification, seed: int = 0, loudness: float = 1.0, **fields: Any

@@ -25,7 +25,6 @@ from .layout import ELEMENT_BYTES
 from .record import FIRST, KERNEL_ARGUMENTS, LAST, Fields, KernelShape
 from .target import Target
 
-
 AHEAD = 2048  # bytes of weights
 
 
