@@ -258,7 +258,7 @@ def test_sums_that_float32_does_not_hold(target: str) -> None:
 
 
 def test_zero_points() -> None:
-    """Maps behind a ReLU begin at zero, and what is pooled from them. Others do not: the tests above see both."""
+    """Maps behind a ReLU, and what is pooled from them, begin at zero; others do not."""
     plan = compiled(network("resnet-d"), "native")
     assert plan._store is not None
     maps = plan._store.maps
