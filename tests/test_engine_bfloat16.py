@@ -109,6 +109,15 @@ def test_every_layer_is_rounded_once(name: str) -> None:
 
 
 @needs_bfloat16
+def test_pixels_halfway_between_two_numbers() -> None:
+    """Are rounded to even."""
+    mantissa, exponent = np.frexp(noise())
+    halfway = np.ldexp(np.rint(np.ldexp(mantissa, 9)), exponent - 9)
+    assert 0.4 < (halfway != rounded(halfway)).mean() < 0.6
+    compare(network("basic").compile(precision="bfloat16"), halfway.astype(np.float32))
+
+
+@needs_bfloat16
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_is_near_the_real_numbers(name: str) -> None:
     model = network(name)
