@@ -25,16 +25,6 @@ TARGETS = ("native", "avx2", "baseline")
 EXACT = [name for name in NETWORKS if name not in ("gelu", "silu")]  # the others compute exponentials in between
 F = np.float32
 
-signed_means = pytest.mark.xfail(
-    strict=True, reason="the mean pool adds what stands for zero where a window hangs over the border of a signed map"
-)
-
-
-def marked(names: Iterable[str]) -> list[Any]:
-    """Names of networks as parameters; those that the engine computes wrong are expected to fail."""
-    wrong = ("linear resnet-d", "linear, output stride 8")
-    return [pytest.param(name, marks=signed_means if name in wrong else ()) for name in names]
-
 
 # ----------------------------------------------------------------------------------------- the network in whole numbers
 
@@ -220,7 +210,7 @@ def compare(plan: Plan, x: np.ndarray) -> WholeNumbers:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", marked(EXACT))
+@pytest.mark.parametrize("name", EXACT)
 def test_every_number_of_every_map(name: str, target: str) -> None:
     model = network(name)
     plan = compiled(model, target)
@@ -344,7 +334,7 @@ def test_changed_weights_are_calibrated_anew() -> None:
         compare(plan, x)
 
 
-@pytest.mark.parametrize("name", marked(NETWORKS))
+@pytest.mark.parametrize("name", NETWORKS)
 def test_eight_bits_are_near_the_real_numbers(name: str) -> None:
     """Seen: 0.14 standard deviations on average, 0.34 at most."""
     model = network(name)

@@ -187,7 +187,8 @@ class StepWriter:
             node.name, f"{kind} pool {window}x{window}", output.images * blocks_of(output.channels) * output.height,
             "pool", self._precision, kind, window, **_from(source), **_to(output),
             out_height=output.height, out_width=output.width, stride=module.stride, padding=padding,
-            counts_padding=int(kind == "mean" and module.stride == 1), zero=float(source.zero),
+            counts_padding=int(kind == "mean" and module.stride == 1),
+            zero=float(source.zero if kind == "max" or module.stride == 1 else 0),
         )  # fmt: skip
 
     def _global_pool(self, node: GlobalPool) -> None:
