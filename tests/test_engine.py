@@ -116,7 +116,7 @@ def sections_of(plan: Plan) -> list[planning.Section]:
     """How the batch of the last call was divided."""
     program = plan._last
     assert program is not None
-    return planning.Blueprint(plan.graph, plan._store, program.shape, plan.winograd).sections  # type: ignore[arg-type]
+    return planning.Blueprint(plan.graph, plan._store, program.shape, plan.winograd, plan._machine.target).sections  # type: ignore[arg-type]
 
 
 def test_relu6_cuts_off() -> None:
@@ -165,36 +165,45 @@ class Single:
 
     def check(self, x: np.ndarray) -> None:
         first, second = (node for node in self.plan.graph.convolutions if ".layers.0.layer." in node.name)
-        maps = self.plan.run(x, [first.input, first.output, second.output])
+        assert second.residual is not None
+        numbers = (first.input, first.output, second.residual, second.output)
+        maps = self.plan.run(x, numbers)
         assert maps is not None
-        source, middle, end = (maps[n].astype(np.float64) for n in (first.input, first.output, second.output))
-        assert second.residual == first.input
+        source, middle, residual, end = (maps[number].astype(np.float64) for number in numbers)
         with use_backend("numpy"):
             close("one convolution", middle, self.layer.layer.layers[0](source))
-            close("one convolution", end, np.maximum(self.layer.layer.layers[1](middle) + source, 0))
+            close("one convolution", end, np.maximum(self.layer.layer.layers[1](middle) + residual, 0))
 
 
 @pytest.fixture(params=[4, 2])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Winograd's algorithm with tiles of so many rows wherever it is possible, also where it is not worth it."""
-    costs = {size: -1e9 if size == request.param else 1e9 for size in planning.TRANSFORM}
+    costs = {form: -1e9 if form[0] == request.param else 1e9 for form in planning.TRANSFORM}
     monkeypatch.setattr(planning, "TRANSFORM", costs)
     return request.param
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("width", range(1, 10))
-def test_winograd_on_maps_of_every_size(width: int, tile: int, target: Target) -> None:
+def test_winograd_on_maps_of_every_size(width: int, stride: int, tile: int, target: Target) -> None:
     """The second convolution has a residual; whole tiles and parts of tiles occur."""
-    single = Single(calibrated(stem_type="cifar", hidden_sizes=(16,), depths=(1,)), target=target)
+    down = {"downsample_in_first_stage": stride == 2}
+    single = Single(calibrated(stem_type="cifar", hidden_sizes=(16,), depths=(1,), **down), target=target)
     for height in range(1, 10):
-        single.check(noise(2, height=height, width=width))
-        assert single.plan.describe().lower().count(f"winograd {tile}x{tile}: outputs") == 2
+        single.check(noise(2, height=height * stride, width=width * stride - (width > 4)))
+        text = single.plan.describe().lower()
+        assert text.count(f"winograd {tile}x{tile}: outputs") == (2 if stride == 1 else 1)
+        assert text.count(f"winograd {tile}x{tile}, stride 2: outputs") == (0 if stride == 1 else 1)
 
 
-def test_winograd_with_several_blocks_of_channels(tile: int, target: Target) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_winograd_with_several_blocks_of_channels(stride: int, tile: int, target: Target) -> None:
     for channels in (40, 64, 130):
-        model = calibrated(stem_type="cifar", embedding_size=channels, hidden_sizes=(channels,), depths=(1,))
-        Single(model, target=target).check(noise(3, height=11, width=14))
+        model = calibrated(
+            stem_type="cifar", embedding_size=channels, hidden_sizes=(channels,), depths=(1,),
+            downsample_in_first_stage=stride == 2,
+        )  # fmt: skip
+        Single(model, target=target).check(noise(3, height=11 * stride, width=14 * stride))
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7, 8, 9, 31])

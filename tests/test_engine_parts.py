@@ -27,7 +27,7 @@ from npresnet.engine.machine import Machine, machine_for, native
 from npresnet.engine.planning import Blueprint, divide
 from npresnet.engine.target import Target
 from npresnet.engine.tiling import split, starts, tile_shape
-from npresnet.engine.winograd import KINDS, POINTS, kernel_matrix, products_of, transform_weights
+from npresnet.engine.winograd import KINDS, Form, kernel_matrix, transform_weights
 from npresnet.engine.winograd_tasks import _in_two_dimensions, _input_combination, _output_combination
 
 
@@ -444,7 +444,7 @@ class Watched:
         products = self.plan.products.get(node.output)
         if products is not None:
             for address, batch in ((products.inputs, products.input_batch), (products.outputs, products.output_batch)):
-                self.scribble(address, products_of(products.tile) * batch)
+                self.scribble(address, products.form.products * batch)
         if isinstance(node, Convolution) and node.residual is not None:
             self.read(part(node.residual), node.residual)
         self.write(part(node.output), node.output)
@@ -467,11 +467,11 @@ def test_maps_stay_until_they_are_read(
     monkeypatch.setattr(planning, "WORKING_SET", working_set)
     for tile in (None, 2, 4):
         if tile is not None:
-            costs = {size: -1e9 if size == tile else 1e9 for size in planning.TRANSFORM}
+            costs = {form: -1e9 if form[0] == tile else 1e9 for form in planning.TRANSFORM}
             monkeypatch.setattr(planning, "TRANSFORM", costs)
-        blueprint = Blueprint(plan.graph, plan._store, (5, plan.channels[0], 33, 30), True)
+        blueprint = Blueprint(plan.graph, plan._store, (5, plan.channels[0], 33, 30), True, plan._machine.target)
         Watched(blueprint).run()
-    assert (tile in {products.tile for products in blueprint.products.values()}) == (precision == "float32")
+    assert (tile in {products.form.tile for products in blueprint.products.values()}) == (precision == "float32")
 
 
 # ------------------------------------------------------------------------------------------------------------ Winograd
@@ -498,49 +498,56 @@ class Number(Fraction):
         return Number(Fraction(self) - Fraction(other))
 
 
-def exact_kernel_matrix(tile: int) -> list[list[Fraction]]:
-    """G of Toom and Cook from its definition, in fractions."""
-    points = [Fraction(0), *(Fraction(sign * a) for a in POINTS[tile] for sign in (1, -1))]
+def exact_kernel_matrix(form: Form) -> list[list[Fraction]]:
+    """G of Toom and Cook from its definition, in fractions; for a stride of 2 a row for every input of a tile's row."""
+    points = [Fraction(point) for point in form.points]
+    length = 3 if form.stride == 1 else 2
     rows = []
     for point in points:
         rest = Fraction(1)
         for other in points:
             rest *= point - other if other != point else 1
-        rows.append([point**power / rest for power in range(3)])
-    return [*rows, [Fraction(0), Fraction(0), Fraction(1)]]
+        rows.append([point**power / rest for power in range(length)])
+    rows.append([Fraction(0)] * (length - 1) + [Fraction(1)])
+    if form.stride == 1:
+        return rows
+    return [[first, Fraction(0), last] for first, last in rows] + [[Fraction(0), Fraction(1), Fraction(0)]] * form.tile
 
 
-@pytest.mark.parametrize("tile", KINDS.values())
-def test_the_kernel_matrix(tile: int) -> None:
-    expected = np.array([[float(value) for value in row] for row in exact_kernel_matrix(tile)])
-    np.testing.assert_allclose(kernel_matrix(tile), expected, rtol=1e-15)
-    assert products_of(tile) == len(expected) ** 2
+@pytest.mark.parametrize("form", KINDS.values())
+def test_the_kernel_matrix(form: Form) -> None:
+    expected = np.array([[float(value) for value in row] for row in exact_kernel_matrix(form)])
+    assert form.products == len(expected) ** 2
+    np.testing.assert_allclose(kernel_matrix(form), expected[: form.tile + 2], rtol=1e-15)
 
 
-@pytest.mark.parametrize("tile", KINDS.values())
-def test_winograds_identity_is_exact(tile: int) -> None:
+@pytest.mark.parametrize("form", KINDS.values())
+def test_winograds_identity_is_exact(form: Form) -> None:
     """``A.T (G g G.T * B.T d B) A`` is the convolution of d with g, in fractions, from what the generators write."""
-    rng, span, code = np.random.default_rng(0), tile + 2, Exactly()
-    matrix = exact_kernel_matrix(tile)
+    rng, (tile, stride), span, code = np.random.default_rng(0), form, form.span, Exactly()
+    matrix = exact_kernel_matrix(form)
     d = [[Number(int(v)) for v in row] for row in rng.integers(-99, 100, (span, span))]
     g = [[Fraction(int(v)) for v in row] for row in rng.integers(-99, 100, (3, 3))]
-    transformed = _in_two_dimensions(code, d, _input_combination)  # type: ignore[arg-type]
+    transformed = _in_two_dimensions(code, d, _input_combination, form)  # type: ignore[arg-type]
     kernel = [
         [sum(matrix[i][r] * g[r][c] * matrix[j][c] for r in range(3) for c in range(3)) for j in range(span)]
         for i in range(span)
     ]
     products = [[transformed[i][j] * kernel[i][j] for j in range(span)] for i in range(span)]
-    found = _in_two_dimensions(code, products, _output_combination)  # type: ignore[arg-type]
+    found = _in_two_dimensions(code, products, _output_combination, form)  # type: ignore[arg-type]
     for y, x in itertools.product(range(tile), repeat=2):
-        assert found[y][x] == sum(d[y + r][x + c] * g[r][c] for r in range(3) for c in range(3))
+        window = itertools.product(range(3), repeat=2)
+        assert found[y][x] == sum(d[y * stride + r][x * stride + c] * g[r][c] for r, c in window)
 
 
-@pytest.mark.parametrize("tile", KINDS.values())
-def test_transformed_weights(tile: int) -> None:
+@pytest.mark.parametrize("form", KINDS.values())
+def test_transformed_weights(form: Form) -> None:
     weight = np.random.default_rng(1).standard_normal((5, 7, 3, 3)).astype(np.float32)
-    matrix = np.array([[float(value) for value in row] for row in exact_kernel_matrix(tile)])
+    matrix = np.array([[float(value) for value in row] for row in exact_kernel_matrix(form)])
     expected = np.einsum("pr,ocrs,qs->pqoc", matrix, weight.astype(np.float64), matrix).reshape(-1, 5, 7)
-    np.testing.assert_allclose(transform_weights(weight, tile), expected, rtol=1e-12, atol=1e-12)
+    found = transform_weights(weight, form)
+    assert len(found) == (form.tile + 2) ** 2
+    np.testing.assert_allclose(found[form.kernels], expected, rtol=1e-12, atol=1e-12)
 
 
 # --------------------------------------------------------------------------------------------- fingerprints, machines

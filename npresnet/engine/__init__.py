@@ -13,8 +13,8 @@ engine computes the same numbers (to rounding) in a form that a processor likes.
     first to last term without touching memory; a table tells where each term's input lies, so that the same kernel
     serves every convolution. Kernels are written as LLVM code by Python (:mod:`.code`) for the registers of the
     processor at hand (:mod:`.target`), in float32, bfloat16 or 8-bit integers (:mod:`.arithmetic`, :mod:`.quantize`).
-4.  *Multiply less* (:mod:`.winograd`). A 3x3 convolution of stride 1 needs a quarter of the multiplications if four
-    by four outputs are computed together.
+4.  *Multiply less* (:mod:`.winograd`). A 3x3 convolution needs a quarter of the multiplications if four by four
+    outputs are computed together, or 81 of 144 where it moves by two pixels.
 5.  *Decide everything beforehand* (:mod:`.program`, :mod:`.tiling`, :mod:`.store`). For a shape of input, a program
     is a table of steps: which kernel, which addresses, cut into which tasks. Memory is planned once, weights are
     packed once.

@@ -14,6 +14,9 @@ Addresses are 64-bit integers and count bytes. Nothing is checked here: sizes ar
 
 from __future__ import annotations
 
+import functools
+import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -73,6 +76,9 @@ class Value:
 
     def __and__(self, other: Value | int) -> Value:
         return self._apply(other, "and_", "and_")
+
+    def __or__(self, other: Value | int) -> Value:
+        return self._apply(other, "or_", "or_")
 
     def __lshift__(self, other: int) -> Value:
         return self._apply(other, "shl", "shl")
@@ -236,10 +242,14 @@ class Function:
         """The larger one; where x is NaN, NaN."""
         return self.select(bound > x, bound, x)
 
-    def largest(self, a: Value, b: Value) -> Value:
-        """The larger one of two numbers of which each may be NaN; then NaN."""
-        larger = Value(self, self.builder.fcmp_unordered(">", b.raw, a.raw))  # or b is NaN
-        return self.select(a.is_nan(), a, self.select(larger, b, a))
+    def largest(self, *numbers: Value) -> Value:
+        """The largest of several numbers; where any of them is NaN, NaN."""
+        result = numbers[0]
+        for number in numbers[1:]:
+            result = self.select(number > result, number, result)  # one instruction, which may lose a NaN
+        pairs = zip(numbers[::2], [*numbers[1::2], numbers[-1]], strict=False)  # one comparison for two numbers
+        strange = [Value(self, self.builder.fcmp_unordered("uno", a.raw, b.raw)) for a, b in pairs]
+        return self.select(functools.reduce(operator.or_, strange), self.constant(result.type, math.nan), result)
 
     def minimum(self, bound: Value, x: Value) -> Value:
         """The smaller one; where x is NaN, NaN."""

@@ -45,7 +45,7 @@ def peak_gflops(precision: str = "float32", num_threads: int | None = None, targ
         inputs, weights, outputs = (numbers[thread, part].ctypes.data for part in range(3))
         row = record.make(
             kernel=kernel, input=inputs, weights=weights, output=outputs, bias=weights,
-            weight_plane=TERMS // per_step * 64, weight_entry=shape.depth * 64,
+            weight_products=here.ctypes.data, weight_plane=TERMS // per_step * 64, weight_entry=shape.depth * 64,
             input_tiles=here.ctypes.data, output_tiles=here.ctypes.data, residual_tiles=here.ctypes.data,
             tiles=TILES, tiles_per_task=TILES, groups=1, groups_per_task=1, group_blocks=vectors,
             group_inputs=here.ctypes.data, table=here.ctypes.data, entries=entries, chunk=entries, low=0.0, high=1.0,

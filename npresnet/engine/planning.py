@@ -7,7 +7,9 @@ less often.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,14 @@ from ..shapes import output_shape
 from .graph import Classifier, Convolution, Graph, Node, Ordinary
 from .layout import BLOCK, ELEMENT_BYTES, Map, Memory, blocks_of
 from .store import SPREAD, WeightStore
-from .winograd import KINDS, products_of
+from .target import Target
+from .tiling import tile_shape
+from .winograd import KINDS, Form
 
 # Cycles, to choose an algorithm: for a vector of weights that comes from far away, and for the transforms of a tile's
-# 16 channels, input and output together, by Winograd's m.
+# 16 channels, input and output together, by Winograd's m and the stride.
 READING = 14
-TRANSFORM = {4: 150, 2: 60}
+TRANSFORM = {(4, 1): 150, (2, 1): 60, (4, 2): 300, (2, 2): 90}
 WORKING_SET = 4 << 20  # bytes of a map that may be in work at a time
 
 
@@ -55,13 +59,26 @@ class Section:
 class Products:
     """Where a convolution by Winograd's algorithm keeps its transformed tiles and their products."""
 
-    tile: int  # outputs in a row of a tile
+    form: Form
     rows: int  # of tiles in an image
     columns: int
     input_batch: int  # bytes between the numbers of a tile
     output_batch: int
     inputs: int = 0  # addresses
     outputs: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.form.products * (self.input_batch + self.output_batch)
+
+
+class Tiling(NamedTuple):
+    """How the pixels of a direct convolution are cut."""
+
+    flat: bool  # all pixels of a map are one row, because nothing lies between its rows
+    width: int  # pixels in a row
+    rows: int  # and of a tile
+    vectors: int  # blocks of outputs of a tile
 
 
 class Blueprint:
@@ -74,6 +91,8 @@ class Blueprint:
     shape : (N, C, H, W)
     winograd : bool
         Whether it may be chosen.
+    target : Target
+        The processor.
 
     Attributes
     ----------
@@ -99,8 +118,10 @@ class Blueprint:
         If the image is too small for the network.
     """
 
-    def __init__(self, graph: Graph, store: WeightStore, shape: tuple[int, int, int, int], winograd: bool) -> None:
-        self._graph, self._store, self.shape = graph, store, shape
+    def __init__(
+        self, graph: Graph, store: WeightStore, shape: tuple[int, int, int, int], winograd: bool, target: Target
+    ) -> None:
+        self._graph, self._store, self._target, self.shape = graph, store, target, shape
         self.rows_of_images = {graph.pooled, graph.logits}
         self.maps = self._geometry(shape)
         self.sections = self._sections(shape[0])
@@ -169,23 +190,24 @@ class Blueprint:
         folded, output = self._store.folded(node), self.maps[node.output]
         if node.input == 0:
             return "interleaved"
-        geometry = (folded.kernel, folded.stride, folded.padding, folded.dilation, folded.groups)
-        if not winograd or self._store.precision != "float32" or geometry != (3, 1, 1, 1, 1):
+        geometry = (folded.kernel, folded.padding, folded.dilation, folded.groups)
+        if not winograd or self._store.precision != "float32" or geometry != (3, 1, 1, 1):
             return "blocked"
         inputs, outputs = blocks_of(folded.channels), blocks_of(folded.out_channels)
         weights = inputs * outputs * BLOCK  # vectors of 16
         images = next(section.images for section in self.sections if node in section.nodes)
         best, choice = 9 * weights * (1.05 * images * output.height * output.width + READING), "blocked"
-        for kind, tile in KINDS.items():
-            tiles = images * -(-output.height // tile) * -(-output.width // tile)
-            cost = products_of(tile) * weights * (1.2 * tiles + READING) + TRANSFORM[tile] * tiles * (inputs + outputs)
-            if cost < best:
+        for kind, form in KINDS.items():
+            tiles = images * -(-output.height // form.tile) * -(-output.width // form.tile)
+            cost = weights * (1.2 * tiles * form.products + READING * len(set(form.kernels)))
+            cost += TRANSFORM[form] * tiles * (inputs + outputs)
+            if form.stride == folded.stride and cost < best:
                 best, choice = cost, kind
         if choice in KINDS:
-            tile = KINDS[choice]
-            rows, columns = -(-output.height // tile), -(-output.width // tile)
+            form = KINDS[choice]
+            rows, columns = -(-output.height // form.tile), -(-output.width // form.tile)
             input_batch, output_batch = (n * images * rows * columns * BLOCK * 4 + SPREAD for n in (inputs, outputs))
-            self.products[node.output] = Products(tile, rows, columns, input_batch, output_batch)
+            self.products[node.output] = Products(form, rows, columns, input_batch, output_batch)
         return choice
 
     def _ask_for_border(self, node: Convolution) -> None:
@@ -194,7 +216,34 @@ class Blueprint:
         source, products = self.maps[node.input], self.products.get(node.output)
         source.extend(self._store.folded(node).padding)
         if products:  # the last tiles may read beyond the border
-            source.extend(1, products.rows * products.tile + 1, products.columns * products.tile + 1)
+            step, more = products.form.tile * products.form.stride, products.form.span - 1
+            source.extend(1, *(step * (count - 1) + more for count in (products.rows, products.columns)))
+
+    def tiling(self, node: Convolution | Classifier, images: int) -> Tiling:
+        """Return the tiles of a direct convolution of so many images."""
+        folded, output = self._store.folded(node), self.maps[node.output]
+        if node.output in self.rows_of_images:
+            images = output.images
+        touched = [node.input, node.output, getattr(node, "residual", None)]
+        bare = all(self.maps[number].bare for number in touched if number is not None)
+        flat = (folded.kernel, folded.stride) == (1, 1) and node.input != 0 and bare
+        width = images * output.height * output.width if flat else output.width
+        blocks = math.gcd(folded.span, blocks_of(folded.out_channels))
+        return Tiling(flat, width, *tile_shape(self._target, width, blocks))
+
+    def _may_replace_residual(self, node: Node, section: Section) -> bool:
+        """Whether a convolution may write its output over the residual that it adds.
+
+        Then only half as much memory goes through the cache. Every pixel must be computed once, not in two tiles.
+        """
+        number = getattr(node, "residual", None)
+        if not isinstance(node, Convolution) or number is None or number == node.input:
+            return False
+        residual, output = self.maps[number], self.maps[node.output]
+        if (residual.geometry, residual.bytes) != (output.geometry, output.bytes):
+            return False
+        tilings = [self.tiling(node, images) for _, images in section.groups]
+        return node.output in self.products or all(tiling.width % tiling.rows == 0 for tiling in tilings)
 
     def _place(self) -> NDArray[np.uint8]:
         """Give every map a place from the step that writes it to the last one that reads it.
@@ -204,8 +253,8 @@ class Blueprint:
         """
         memory = Memory()
         image_place = memory.take(self.image.bytes, (0,))
+        workspace = memory.take(max([p.bytes for p in self.products.values()], default=0), (1,))
         places: dict[int, int] = {}
-        product_places: dict[int, tuple[int, int]] = {}
         ends = self._last_reader()
         for section in self.sections:
             inside = {node.output for node in section.nodes}
@@ -214,18 +263,15 @@ class Blueprint:
                 places[number] = memory.take(self.maps[number].bytes, self.maps[number].geometry)
             for node in section.nodes:
                 output = self.maps[node.output]
-                if node.output not in places:
+                ended = {number for number in node.reads if number in inside - kept and ends[number] == node.output}
+                residual = getattr(node, "residual", None)
+                if node.output not in places and residual in ended and self._may_replace_residual(node, section):
+                    places[node.output] = places[residual]
+                    ended.remove(residual)
+                elif node.output not in places:
                     places[node.output] = memory.take(output.bytes, output.geometry)
-                if node.output in self.products:
-                    products = self.products[node.output]
-                    count = products_of(products.tile)
-                    sizes = (count * products.input_batch, count * products.output_batch)
-                    product_places[node.output] = (memory.take(sizes[0]), memory.take(sizes[1]))
-                    for place in product_places[node.output]:
-                        memory.give_back(place)
-                for number in set(node.reads) & inside - kept:
-                    if ends[number] == node.output:
-                        memory.give_back(places[number])
+                for number in ended:
+                    memory.give_back(places[number])
             for number in set(places) - inside:
                 if ends.get(number) in inside:
                     memory.give_back(places[number])
@@ -235,9 +281,9 @@ class Blueprint:
         self.image.base = start + offsets[image_place]
         for number, place in places.items():
             self.maps[number].base = start + offsets[place]
-        for number, (inputs, outputs) in product_places.items():
-            self.products[number].inputs = start + offsets[inputs]
-            self.products[number].outputs = start + offsets[outputs]
+        for products in self.products.values():  # all in one place, which is still in the cache from the one before
+            products.inputs = start + offsets[workspace]
+            products.outputs = products.inputs + products.form.products * products.input_batch
         for m in [self.image, *(self.maps[number] for number in places)]:
             if m.zero and not m.bare:  # the border of an 8-bit map is what stands for zero
                 area[m.base - start : m.base - start + m.bytes] = m.zero

@@ -72,7 +72,7 @@ class Program:
         self.shape, self._wanted, self._threads, self._quantized = shape, wanted, threads, store.maps
         # The first code to ask for: if it is in no cache, nothing is.
         self._run = native(machine.function("run"), len(record.RUN_ARGUMENTS))
-        blueprint = Blueprint(graph, store, shape, winograd)
+        blueprint = Blueprint(graph, store, shape, winograd, machine.target)
         self._maps, self._memory = blueprint.maps, blueprint.memory
         self._writer = StepWriter(graph, blueprint, store, machine, wanted, threads)
         store.finish()

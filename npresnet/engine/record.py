@@ -25,8 +25,9 @@ FIELDS = (
     "input_row", "output_row", "residual_row",
     "input_plane", "output_plane", "residual_plane",
     "input_image", "output_image", "residual_image",
-    "input_batch", "weight_batch", "output_batch",
+    "input_batch", "output_batch",
     "weight_plane", "weight_entry", "bias_plane",
+    "weight_products",  # address of a table: from the first weights to those of each product of the batch
     # sizes
     "images", "channels", "height", "width", "out_height", "out_width",
     # of a pool's window

@@ -18,7 +18,7 @@ from .machine import Machine
 from .planning import Blueprint
 from .store import Packed, WeightStore
 from .tiling import split, starts, tile_shape
-from .winograd import KINDS, products_of
+from .winograd import KINDS
 
 TERMS = {"float32": 256, "bfloat16": 1024, "int8": 1024}  # of a sum, before it is put aside
 WINOGRAD_TERMS = {4: 64, 2: 128}  # fewer, because its larger numbers cancel in the end
@@ -215,12 +215,8 @@ class StepWriter:
         residual = self._residual(node)
         k, stride = folded.kernel, folded.stride
 
-        # Pixels of a row, or of the whole map where nothing lies between its rows.
-        bare = all(m.bare for m in (source, output, residual) if m is not None)
-        flat = (k, stride, kind) == (1, 1, "blocked") and bare
-        width = output.images * output.height * output.width if flat else output.width
+        flat, width, rows, vectors = self._blueprint.tiling(node, output.images)
         lines = [(0, 0)] if flat else [(i, y) for i in range(output.images) for y in range(output.height)]
-        rows, vectors = tile_shape(self._target, width, math.gcd(folded.span, blocks_of(folded.out_channels)))
         columns = np.array(starts(width, rows), np.int64)
 
         def places(m: Map, step: int) -> NDArray[np.int64]:
@@ -252,18 +248,18 @@ class StepWriter:
     def _winograd(self, node: Convolution, kind: str) -> None:
         packed, products = self._store.get(node, kind), self._blueprint.products[node.output]
         folded, source, output = packed.folded, self._map(node.input), self._map(node.output)
-        name, count = kind.capitalize(), products_of(products.tile)
+        name, (tile, stride) = kind.capitalize(), products.form
         per_task = max(1, -(-products.rows // 4))
         bands = -(-products.rows // per_task)
         grid = {"tile_rows": products.rows, "tile_columns": products.columns, "rows_per_task": per_task}
         self._add(
             node.name, f"{name}: inputs", source.images * blocks_of(source.channels) * bands,
-            "winograd_input", products.tile, **_from(source),
+            "winograd_input", tile, stride, **_from(source),
             output=products.inputs, output_batch=products.input_batch, **grid,
         )  # fmt: skip
 
         out_blocks, tiles = blocks_of(folded.out_channels), output.images * products.rows * products.columns
-        rows, vectors = tile_shape(self._target, tiles, out_blocks)
+        rows, vectors = tile_shape(self._target, tiles, out_blocks, far=True)
         places = np.array(starts(tiles, rows), np.int64) * (BLOCK * 4)
         table = [block * tiles * BLOCK * 4 for block in range(blocks_of(folded.channels))]
         nothing = np.zeros(max(len(places), out_blocks * BLOCK), np.int64)
@@ -272,10 +268,10 @@ class StepWriter:
             Tiles(
                 rows, vectors, places, places, nothing, [0] * (out_blocks // vectors), table, BLOCK, BLOCK * 4,
             ),
-            WINOGRAD_TERMS[products.tile], count,
+            WINOGRAD_TERMS[tile], products.form.products,
             {
                 "input": products.inputs, "input_batch": products.input_batch, "output": products.outputs,
-                "output_batch": products.output_batch, "output_plane": tiles * BLOCK * 4, "weight_batch": packed.batch,
+                "output_batch": products.output_batch, "output_plane": tiles * BLOCK * 4,
                 "low": -math.inf, "high": math.inf,
             },
         )  # fmt: skip
@@ -288,7 +284,7 @@ class StepWriter:
             }  # fmt: skip
         self._add(
             node.name, f"{name}: outputs", output.images * out_blocks * bands,
-            "winograd_output", products.tile, residual is not None,
+            "winograd_output", tile, stride, residual is not None,
             input=products.outputs, input_batch=products.output_batch, **_to(output), bias=packed.bias,
             images=output.images, height=output.height, width=output.width, **grid, **fields,
         )  # fmt: skip
@@ -336,6 +332,7 @@ class StepWriter:
             "convolve", macs=output.images * output.height * output.width * packed.folded.weight.size,
             kernel=self._machine.kernel(shape),
             weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
+            weight_products=self._keep(packed.products),
             bias=packed.bias, bias_plane=packed.bias_plane, input_tiles=self._keep(tiles.inputs),
             output_tiles=self._keep(tiles.outputs), residual_tiles=self._keep(tiles.residuals),
             tiles=count, tiles_per_task=task.tiles, tile_sums=rows * vectors * 64,

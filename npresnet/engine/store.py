@@ -15,7 +15,7 @@ from . import weights
 from .graph import Classifier, Convolution
 from .layout import BLOCK, blocks_of, zeroed
 from .weights import Folded
-from .winograd import KINDS, products_of, transform_weights
+from .winograd import KINDS, Form, transform_weights
 
 CHUNK = 32 << 20  # bytes
 PART = 64  # input channels whose kernels are transformed at once
@@ -28,7 +28,7 @@ class Packed(NamedTuple):
     folded: Folded
     weights: int
     plane: int  # between blocks of outputs
-    batch: int  # between Winograd's products
+    products: list[int]  # from the first weights to those of each of Winograd's products
     bias: int
     bias_plane: int
 
@@ -76,8 +76,8 @@ class WeightStore:
 
         Parameters
         ----------
-        kind : {"blocked", "interleaved", "winograd 4x4", "winograd 2x2"}
-            What the input looks like, or the tile of Winograd's products.
+        kind : {"blocked", "interleaved"}, or one of Winograd's ``KINDS``
+            What the input looks like, or the form of Winograd's algorithm.
         """
         key = (node.output, kind)
         if key not in self._packed:
@@ -127,10 +127,10 @@ class WeightStore:
         else:
             numbers = self._take((shape[0], BLOCK), np.float32)
             numbers.reshape(-1)[:] = weights.pad_channels(folded.bias)
-        return Packed(folded, packed.ctypes.data, packed[0].nbytes, 0, numbers.ctypes.data, numbers[0].nbytes)
+        return Packed(folded, packed.ctypes.data, packed[0].nbytes, [0], numbers.ctypes.data, numbers[0].nbytes)
 
-    def _winograd(self, node: Convolution | Classifier, tile: int) -> Packed:
-        folded, count = self.folded(node), products_of(tile)
+    def _winograd(self, node: Convolution | Classifier, form: Form) -> Packed:
+        folded, count = self.folded(node), len(set(form.kernels))
         blocks, inputs = blocks_of(folded.out_channels), folded.reach * BLOCK
         plane = inputs * BLOCK * 4
         batch = blocks * plane + SPREAD
@@ -141,13 +141,14 @@ class WeightStore:
             kernels = folded.block(number, np.float64)
             for first in range(0, inputs, PART):
                 part = slice(first, min(first + PART, inputs))
-                transformed = transform_weights(kernels[:, part], tile)  # (products, 16, PART)
+                transformed = transform_weights(kernels[:, part], form)  # (count, 16, PART)
                 products[:, number, part] = transformed.transpose(0, 2, 1)
 
         self._jobs.setdefault(node.output, []).extend(partial(pack, number) for number in range(blocks))
         numbers = self._take((blocks, BLOCK), np.float32)
         numbers.reshape(-1)[:] = weights.pad_channels(folded.bias)
-        return Packed(folded, flat.ctypes.data, inputs * BLOCK * 4, batch, numbers.ctypes.data, BLOCK * 4)
+        distances = [number * batch for number in form.kernels]
+        return Packed(folded, flat.ctypes.data, inputs * BLOCK * 4, distances, numbers.ctypes.data, BLOCK * 4)
 
     def _requantization(
         self, node: Convolution | Classifier, folded: Folded, steps: NDArray[np.float32], out: NDArray[np.float32]

@@ -40,7 +40,7 @@ def convolve(name: str, target: Target) -> str:
 
     kernel, blocks, bias, table = (fields[n] for n in ("kernel", "group_blocks", "bias", "table"))
     inputs = fields["input"] + batch * fields["input_batch"]
-    all_weights = fields["weights"] + batch * fields["weight_batch"]
+    all_weights = fields["weights"] + code.load(I64, fields["weight_products"] + batch * 8)
     outputs = fields["output"] + batch * fields["output_batch"]
     residual, entries, chunk = fields["residual"], fields["entries"], fields["chunk"]
     input_tiles, output_tiles, residual_tiles = (fields[f"{n}_tiles"] for n in ("input", "output", "residual"))
@@ -153,19 +153,15 @@ def pool(name: str, target: Target, precision: str, kind: str, window: int) -> s
     ys = [inside(out_y * stride - padding, r, height) for r in range(window)]
     with code.loop(fields["out_width"]) as out_x:
         xs = [inside(out_x * stride - padding, c, width) for c in range(window)]
-        result, count = None, code.constant(F32, 0)
-        for y, y_is_inside in ys:
-            for x, x_is_inside in xs:
-                value = arithmetic.read(code, source + y * input_row + x * pixel)
-                if kind == "max":
-                    result = value if result is None else code.largest(result, value)
-                    continue
-                there = y_is_inside & x_is_inside
-                value = code.select(there, value, zero)
-                result = value if result is None else result + value
-                count = count + code.convert(there, F32, "uitofp")
-        assert result is not None
-        if kind == "mean":
+        places = [(source + y * input_row + x * pixel, y_in & x_in) for y, y_in in ys for x, x_in in xs]
+        values = [(arithmetic.read(code, address), is_inside) for address, is_inside in places]
+        if kind == "max":
+            result = code.largest(*(value for value, _ in values))
+        else:
+            result, count = code.constant(F32x16, 0), code.constant(F32, 0)
+            for value, is_inside in values:
+                result = result + code.select(is_inside, value, zero)
+                count = count + code.convert(is_inside, F32, "uitofp")
             count = code.select(counts_padding, code.constant(F32, window * window), count)
             result = result / code.splat(count)
         arithmetic.write(code, result, place + out_x * pixel)

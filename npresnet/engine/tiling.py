@@ -9,7 +9,7 @@ from .target import Target
 CACHE = 512 << 10  # bytes of input that a task may go over again and again: half of a usual second-level cache
 
 
-def tile_shape(target: Target, width: int, blocks: int) -> tuple[int, int]:
+def tile_shape(target: Target, width: int, blocks: int, far: bool = False) -> tuple[int, int]:
     """Return how many pixels and how many blocks of outputs a kernel computes at once.
 
     Tiles of a row may overlap at its end, where the same numbers are computed twice; this is the waste to avoid. A step
@@ -22,13 +22,16 @@ def tile_shape(target: Target, width: int, blocks: int) -> tuple[int, int]:
         Pixels in a row.
     blocks : int
         Blocks of 16 outputs that share their inputs.
+    far : bool
+        Whether most weights come from main memory, where one long run is faster than several.
     """
     best, choice = float("inf"), (1, 1)
+    per_vector = 1.5 if far else 0.4
     for vectors in (2, 1, 4, 8):
         for rows in range(1, width + 1):
             if blocks % vectors or not target.fits(rows, vectors):
                 break
-            cycles = max(rows * vectors, 4, vectors + rows / 2) + 0.25 + 0.4 * vectors + 0.1 * rows
+            cycles = max(rows * vectors, 4, vectors + rows / 2) + 0.25 + per_vector * vectors + 0.1 * rows
             cost = -(-width // rows) * cycles / vectors
             if cost < best - 1e-9 or (cost < best + 1e-9 and rows * vectors > choice[0] * choice[1]):
                 best, choice = cost, (rows, vectors)
