@@ -36,7 +36,7 @@ def microkernel(name: str, target: Target, shape: KernelShape) -> str:
     fields = Fields(code, row)
     writer: Any = Float32(target) if shape.plain else arithmetic
     pixel = 16 * ELEMENT_BYTES[shape.precision]
-    output_pixel = 64 if shape.plain else pixel
+    output_pixel, residual_pixel = (64 if shape.plain else pixel) * shape.spread, pixel * shape.spread
     tile = [(v, p) for v in range(shape.vectors) for p in range(shape.rows)]
 
     output_plane, residual_plane, bias_plane = (
@@ -48,7 +48,7 @@ def microkernel(name: str, target: Target, shape: KernelShape) -> str:
             code.prefetch(output + output_plane * v + p * output_pixel, write=True)
         with code.when(residual.differs(0)):
             for v, p in tile:
-                code.prefetch(residual + residual_plane * v + p * pixel)
+                code.prefetch(residual + residual_plane * v + p * residual_pixel)
 
     # The reduction. In float32, the widest format, much of what comes next may still be far away.
     far = shape.precision == "float32"
@@ -93,7 +93,7 @@ def microkernel(name: str, target: Target, shape: KernelShape) -> str:
         for v, p in tile:
             y = arithmetic.total(code, parts[v, p].get(), constants[v])
             if with_residual:
-                other = arithmetic.read(code, residual + residual_plane * v + p * pixel)
+                other = arithmetic.read(code, residual + residual_plane * v + p * residual_pixel)
                 y = y + (other if scale is None else other * scale)
             y = code.maximum(low, y)
             if shape.bounded:

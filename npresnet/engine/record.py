@@ -39,8 +39,14 @@ FIELDS = (
     "tile_rows", "tile_columns", "rows_per_task",
     # numbers in float32
     "low", "high", "residual_scale", "scale", "zero",
+    # of the training step: normalisation with its statistics, gradients, packing
+    "gamma", "beta", "running_mean", "running_var", "statistics", "partials", "parts", "images_per_part",
+    "eps", "momentum", "gamma_gradient", "beta_gradient", "accumulate",
+    "gradient", "gradient_row", "gradient_plane", "gradient_image", "index",
+    "lane_stride", "channel_stride", "channels_per_task", "lines", "line_places", "input_lines", "gradient_lines",
+    "lines_per_part", "taps", "tap_places",
 )  # fmt: skip
-SIZE = 64  # integers in a row
+SIZE = 96  # integers in a row
 
 RUN_ARGUMENTS = ("program", "steps", "counters", "scratch", "give_way")
 COUNTER_BYTES = 128  # two cache lines for each step, so that the counters of threads do not disturb each other
@@ -61,11 +67,12 @@ class KernelShape(NamedTuple):
     depth: int  # vector steps for each entry of the table
     plain: bool = False  # the output is float32, whatever the precision
     bounded: bool = False  # the activation has an upper bound
+    spread: int = 1  # pixels from an output to the next
 
     @property
     def name(self) -> str:
         """The name of the function, which is also the key of its code in the cache."""
-        options = "_plain" * self.plain + "_bounded" * self.bounded
+        options = "_plain" * self.plain + "_bounded" * self.bounded + f"_spread{self.spread}" * (self.spread != 1)
         return f"tile_{self.precision}_{self.rows}x{self.vectors}_step{self.step}_depth{self.depth}{options}"
 
 

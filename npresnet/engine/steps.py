@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 from ..nn import AvgPool2d
 from . import record
 from .graph import BOUNDS, Classifier, Convolution, GlobalPool, Graph, Node, Ordinary, Pool
-from .layout import BLOCK, ELEMENT_BYTES, Map, blocks_of
+from .layout import BLOCK, Map, blocks_of
 from .machine import Machine
 from .planning import Blueprint
+from .products import Tiles, products_of
 from .store import Packed, WeightStore
-from .tiling import split, starts, tile_shape
+from .tiling import starts, tile_shape
 from .winograd import KINDS
 
 TERMS = {"float32": 256, "bfloat16": 1024, "int8": 1024}  # of a sum, before it is put aside
@@ -32,37 +32,6 @@ class Step:
     how: str
     macs: int
     milliseconds: float = 0.0
-
-
-@dataclass
-class Tiles:
-    """What a step of products is made of: tiles of pixels, groups of outputs, and the table of the sum.
-
-    Attributes
-    ----------
-    rows, vectors : int
-        Pixels and blocks of outputs of a tile.
-    inputs, outputs, residuals : sequence of int
-        Distance of each tile from the first pixel, in bytes.
-    groups : sequence of int
-        For each group of outputs, the distance of its first input channel.
-    table : sequence of int
-        For each entry of the sum, the distance of its input.
-    depth : int
-        Steps of an entry.
-    step : int
-        Bytes between the inputs of neighbouring pixels of a tile.
-    """
-
-    rows: int
-    vectors: int
-    inputs: Sequence[int] | NDArray[np.int64]
-    outputs: Sequence[int] | NDArray[np.int64]
-    residuals: Sequence[int] | NDArray[np.int64]
-    groups: Sequence[int]
-    table: Sequence[int]
-    depth: int
-    step: int
 
 
 class StepWriter:
@@ -312,32 +281,19 @@ class StepWriter:
         fields: dict[str, float],
     ) -> None:  # fmt: skip
         """A step of tiles times weights: a direct convolution, or Winograd's products."""
-        rows, vectors, depth, entries = tiles.rows, tiles.vectors, tiles.depth, len(tiles.table)
         is_last = isinstance(node, Classifier)
         bounded = math.isfinite(fields["high"]) and (self._precision != "int8" or fields["high"] < 255)
-        shape = record.KernelShape(self._precision, rows, vectors, tiles.step, depth, is_last, bounded)
-        chunk = max(1, terms // (depth * 4 // ELEMENT_BYTES[self._precision]))
-        steps, calls = depth * entries, -(-entries // chunk)
-        shared = packed.folded.kernel**2 if batch == 1 else 1  # neighbouring tiles read the same input
-        count, groups = len(tiles.inputs), len(tiles.groups)
-        task = split(
-            count, groups, batch, steps * rows * vectors + 60.0 * calls, steps * 4.0 * rows / shared,
-            steps * 64.0 * vectors, self._threads,
-        )  # fmt: skip
-        if calls > 1:
-            self.scratch_bytes = max(self.scratch_bytes, task.tiles * rows * vectors * 64)
+        shared = packed.folded.kernel**2 if batch == 1 else 1
+        product = products_of(
+            self._machine, self._precision, tiles, terms, batch, shared, self._threads, self._keep, is_last, bounded
+        )
+        self.scratch_bytes = max(self.scratch_bytes, product.scratch_bytes)
         output = self._map(node.output)
         self._add(
-            node.name, f"{how}, tiles {rows}x{vectors}", batch * -(-count // task.tiles) * -(-groups // task.groups),
-            "convolve", macs=output.images * output.height * output.width * packed.folded.weight.size,
-            kernel=self._machine.kernel(shape),
-            weights=packed.weights, weight_plane=packed.plane, weight_entry=depth * 64,
-            weight_products=self._keep(packed.products),
-            bias=packed.bias, bias_plane=packed.bias_plane, input_tiles=self._keep(tiles.inputs),
-            output_tiles=self._keep(tiles.outputs), residual_tiles=self._keep(tiles.residuals),
-            tiles=count, tiles_per_task=task.tiles, tile_sums=rows * vectors * 64,
-            groups=groups, groups_per_task=task.groups, group_blocks=vectors, group_inputs=self._keep(tiles.groups),
-            table=self._keep(tiles.table), entries=entries, chunk=chunk, **fields,
+            node.name, f"{how}, tiles {tiles.rows}x{tiles.vectors}", product.tasks, "convolve",
+            macs=output.images * output.height * output.width * packed.folded.weight.size,
+            weights=packed.weights, weight_plane=packed.plane, weight_products=self._keep(packed.products),
+            bias=packed.bias, bias_plane=packed.bias_plane, **product.fields, **fields,
         )  # fmt: skip
 
 
