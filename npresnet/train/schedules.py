@@ -209,7 +209,7 @@ def make_schedule(
     >>> schedule(31_999), schedule(32_000)
     (1.0, 0.1)
     """
-    if name not in SCHEDULES:
+    if not isinstance(name, str) or name not in SCHEDULES:
         near = difflib.get_close_matches(str(name), SCHEDULES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(map(repr, SCHEDULES))}"
         raise ValueError(f"unknown schedule {name!r}; {hint}")
