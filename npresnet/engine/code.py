@@ -23,7 +23,8 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-F32 = ir.FloatType()
+F32, F64 = ir.FloatType(), ir.DoubleType()
+FLOATS = (F32, F64)
 
 
 def vector(element: ir.Type, length: int = 16) -> ir.VectorType:
@@ -31,7 +32,7 @@ def vector(element: ir.Type, length: int = 16) -> ir.VectorType:
     return ir.VectorType(element, length)
 
 
-F32x16 = vector(F32)
+F32x16, F64x16 = vector(F32), vector(F64)
 I32x16 = vector(I32)
 
 
@@ -48,7 +49,7 @@ class Value:
 
     def _apply(self, other: Value | float, integer: str, floating: str) -> Value:
         builder = self.code.builder
-        name = floating if _element(self.type) == F32 else integer
+        name = floating if _element(self.type) in FLOATS else integer
         return Value(self.code, getattr(builder, name)(self.raw, self.code.constant(self.type, other).raw))
 
     def __add__(self, other: Value | float) -> Value:
@@ -88,7 +89,7 @@ class Value:
 
     def _compare(self, relation: str, other: Value | float) -> Value:
         builder = self.code.builder
-        compare = builder.fcmp_ordered if _element(self.type) == F32 else builder.icmp_signed
+        compare = builder.fcmp_ordered if _element(self.type) in FLOATS else builder.icmp_signed
         return Value(self.code, compare(relation, self.raw, self.code.constant(self.type, other).raw))
 
     def __lt__(self, other: Value | float) -> Value:
@@ -173,7 +174,7 @@ class Function:
         """Return a constant of a type (for a vector, the same number in every lane); a value stays as it is."""
         if isinstance(value, Value):
             return value
-        if _element(kind) == F32 and not isinstance(value, Sequence):
+        if _element(kind) in FLOATS and not isinstance(value, Sequence):
             value = float(value)
         if isinstance(kind, ir.VectorType) and not isinstance(value, Sequence):
             value = [value] * kind.count
@@ -234,9 +235,23 @@ class Function:
 
     def fma(self, a: Value, b: Value | float, c: Value) -> Value:
         """``a * b + c`` in one instruction, or in two where the processor has no such instruction."""
-        kind = a.type
-        suffix = f"v{kind.count}f32" if isinstance(kind, ir.VectorType) else "f32"
-        return self.intrinsic(f"llvm.fmuladd.{suffix}", kind, a, self.constant(kind, b), c)
+        return self.intrinsic(f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, self.constant(a.type, b), c)
+
+    def sqrt(self, x: Value) -> Value:
+        """The square root, correctly rounded."""
+        return self.intrinsic(f"llvm.sqrt.{_suffix(x.type)}", x.type, x)
+
+    def lane(self, vector: Value, index: Value | int) -> Value:
+        """Return one number of a vector."""
+        index = self.constant(I32, index) if isinstance(index, int) else index
+        return Value(self, self.builder.extract_element(vector.raw, index.raw))
+
+    def gather(self, addresses: Sequence[Value]) -> Value:
+        """Return a vector of single float32 numbers."""
+        raw = ir.Constant(vector(F32, len(addresses)), ir.Undefined)
+        for lane, address in enumerate(addresses):
+            raw = self.builder.insert_element(raw, self.load(F32, address).raw, ir.Constant(I32, lane))
+        return Value(self, raw)
 
     def maximum(self, bound: Value, x: Value) -> Value:
         """The larger one; where x is NaN, NaN."""
@@ -344,7 +359,13 @@ def _element(kind: ir.Type) -> ir.Type:
     return kind.element if isinstance(kind, ir.VectorType) else kind
 
 
+def _suffix(kind: ir.Type) -> str:
+    """How LLVM names a type of floats in an intrinsic."""
+    name = "f64" if _element(kind) == F64 else "f32"
+    return f"v{kind.count}{name}" if isinstance(kind, ir.VectorType) else name
+
+
 def _alignment(kind: ir.Type) -> int:
     """Vectors may start at any element."""
     element = _element(kind)
-    return 4 if element == F32 else max(1, element.width // 8)
+    return {F32: 4, F64: 8}.get(element) or max(1, element.width // 8)

@@ -209,15 +209,18 @@ class Graph:
 
     def _residual_layer(self, name: str, block: ResidualLayer, x: int) -> int:
         shortcut = block.shortcut
-        residual, y = x, x
-        if isinstance(shortcut, ResNetShortCut):
+        residual: int | None = x
+        y = short = x
+        if shortcut is None:
+            residual = None
+        elif isinstance(shortcut, ResNetShortCut):
             if isinstance(shortcut.pool, AvgPool2d):
-                residual = self._add(Pool(f"{name}.shortcut.pool", residual, self._new(), shortcut.pool))
+                short = self._add(Pool(f"{name}.shortcut.pool", short, self._new(), shortcut.pool))
             residual = self._convolution(
-                f"{name}.shortcut", shortcut.convolution, shortcut.normalization, Identity(), residual
+                f"{name}.shortcut", shortcut.convolution, shortcut.normalization, Identity(), short
             )
         elif isinstance(shortcut, ZeroPadShortcut):
-            residual = self._convolution(f"{name}.shortcut", shortcut, None, Identity(), residual)
+            residual = self._convolution(f"{name}.shortcut", shortcut, None, Identity(), short)
         *first, last = block.layer.layers
         for number, layer in enumerate(first):
             assert isinstance(layer, ResNetConvLayer)

@@ -112,7 +112,7 @@ def machine_for(target: Target) -> Machine:
 def _source_hash() -> str:
     """A hash of what generates code: code in the cache is never that of another version of these files."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

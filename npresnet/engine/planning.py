@@ -186,7 +186,6 @@ class Blueprint:
         return image
 
     def _choose(self, node: Convolution, winograd: bool) -> str:
-        """Count multiplications, transforms, and weights to be read."""
         folded, output = self._store.folded(node), self.maps[node.output]
         if node.input == 0:
             return "interleaved"
@@ -194,15 +193,8 @@ class Blueprint:
         if not winograd or self._store.precision != "float32" or geometry != (3, 1, 1, 1):
             return "blocked"
         inputs, outputs = blocks_of(folded.channels), blocks_of(folded.out_channels)
-        weights = inputs * outputs * BLOCK  # vectors of 16
         images = next(section.images for section in self.sections if node in section.nodes)
-        best, choice = 9 * weights * (1.05 * images * output.height * output.width + READING), "blocked"
-        for kind, form in KINDS.items():
-            tiles = images * -(-output.height // form.tile) * -(-output.width // form.tile)
-            cost = weights * (1.2 * tiles * form.products + READING * len(set(form.kernels)))
-            cost += TRANSFORM[form] * tiles * (inputs + outputs)
-            if form.stride == folded.stride and cost < best:
-                best, choice = cost, kind
+        choice = fastest_kind(inputs, outputs, folded.stride, images, output.height, output.width)
         if choice in KINDS:
             form = KINDS[choice]
             rows, columns = -(-output.height // form.tile), -(-output.width // form.tile)
@@ -292,6 +284,27 @@ class Blueprint:
     def _last_reader(self) -> dict[int, int]:
         """For every map that is read, the output of the last node that does."""
         return {number: node.output for node in self._graph.nodes for number in node.reads}
+
+
+def fastest_kind(inputs: int, outputs: int, stride: int, images: int, height: int, width: int) -> str:
+    """Choose the algorithm of a 3x3 convolution: count multiplications, transforms, and weights to be read.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Blocks of channels.
+    images, height, width : int
+        Of the output.
+    """
+    weights = inputs * outputs * BLOCK  # vectors of 16
+    best, choice = 9 * weights * (1.05 * images * height * width + READING), "blocked"
+    for kind, form in KINDS.items():
+        tiles = images * -(-height // form.tile) * -(-width // form.tile)
+        cost = weights * (1.2 * tiles * form.products + READING * len(set(form.kernels)))
+        cost += TRANSFORM[form] * tiles * (inputs + outputs)
+        if form.stride == stride and cost < best:
+            best, choice = cost, kind
+    return choice
 
 
 def divide(images: int, at_once: int) -> list[tuple[int, int]]:

@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.parallel import run_together
-from . import record
 from .graph import Graph, Ordinary
 from .layout import BLOCK, Map, blocks_of
-from .machine import Machine, give_way, native
+from .machine import Machine
 from .planning import Blueprint
 from .steps import StepWriter
 from .store import WeightStore
+from .table import Table
 from .weights import to_bfloat16
-
-SCRATCH_SPACING = 4096
 
 _cores = threading.RLock()
 
@@ -69,9 +66,8 @@ class Program:
         self, graph: Graph, machine: Machine, store: WeightStore, shape: tuple[int, int, int, int],
         wanted: frozenset[int], winograd: bool, threads: int,
     ) -> None:  # fmt: skip
-        self.shape, self._wanted, self._threads, self._quantized = shape, wanted, threads, store.maps
-        # The first code to ask for: if it is in no cache, nothing is.
-        self._run = native(machine.function("run"), len(record.RUN_ARGUMENTS))
+        self.shape, self._wanted, self._quantized = shape, wanted, store.maps
+        machine.function("run")  # the first code to ask for: if it is in no cache, nothing is
         blueprint = Blueprint(graph, store, shape, winograd, machine.target)
         self._maps, self._memory = blueprint.maps, blueprint.memory
         self._writer = StepWriter(graph, blueprint, store, machine, wanted, threads)
@@ -79,10 +75,7 @@ class Program:
         self.steps, self._breaks = self._writer.steps, self._writer.breaks
         self.ordinary = [node.name for _, node in self._breaks]
         self.memory_bytes = len(self._memory)
-        self._table = np.stack(self._writer.rows)
-        self._counters = np.zeros(len(self._table) * record.COUNTER_BYTES // 8, np.int64)
-        self._spacing = -(-self._writer.scratch_bytes // SCRATCH_SPACING) * SCRATCH_SPACING + 320
-        self._scratch = np.zeros(threads * self._spacing, np.uint8)
+        self._table = Table(self._writer.rows, machine, threads, self._writer.scratch_bytes)
 
     def run(self, x: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
         """Run the network.
@@ -101,10 +94,10 @@ class Program:
             self._point_to(x)
             start = 0
             for end, node in self._breaks:
-                self._execute(start, end)
+                self._table.run(start, end)
                 self._run_ordinary(node)
                 start = end
-            self._execute(start, len(self._table))
+            self._table.run(start, len(self._table))
             return {number: self._result(number) for number in self._wanted}
 
     def profile(self, x: NDArray[np.float32], repeats: int = 5) -> None:
@@ -120,24 +113,14 @@ class Program:
                     for node in breaks.get(number, ()):
                         self._run_ordinary(node)
                     begin = time.perf_counter()
-                    self._execute(number, number + 1)
+                    self._table.run(number, number + 1)
                     times[repeat, number] = time.perf_counter() - begin
             for step, seconds in zip(self.steps, np.median(times, axis=0), strict=True):
                 step.milliseconds = 1e3 * float(seconds)
 
     def _point_to(self, x: NDArray[np.float32]) -> None:
         for row, distance in self._writer.inputs:
-            self._table[row, record.index("input")] = x.ctypes.data + distance
-
-    def _execute(self, start: int, end: int) -> None:
-        """Run some steps on all threads."""
-        if start == end:
-            return
-        self._counters[:] = 0
-        program = self._table[start:end].ctypes.data
-        arguments = (program, end - start, self._counters.ctypes.data)
-        scratch, others = self._scratch.ctypes.data, give_way()
-        run_together(lambda thread: self._run(*arguments, scratch + thread * self._spacing, others), self._threads)
+            self._table.set(row, "input", x.ctypes.data + distance)
 
     # -------------------------------------------------------------------------------------- maps as arrays of NumPy
 

@@ -43,7 +43,7 @@ FIELDS = (
     "gamma", "beta", "running_mean", "running_var", "statistics", "partials", "parts", "images_per_part",
     "eps", "momentum", "gamma_gradient", "beta_gradient", "accumulate",
     "gradient", "gradient_row", "gradient_plane", "gradient_image", "index",
-    "lane_stride", "channel_stride", "channels_per_task", "lines", "line_places", "input_lines", "gradient_lines",
+    "lane_stride", "channel_stride", "channels_per_task", "out_channels", "lines", "input_lines", "gradient_lines",
     "lines_per_part", "taps", "tap_places",
 )  # fmt: skip
 SIZE = 96  # integers in a row

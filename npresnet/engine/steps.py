@@ -139,7 +139,7 @@ class StepWriter:
         array = self.outputs[number]
         self._add(
             f"output {number}", "deinterleave channels", m.images * blocks_of(m.channels),
-            "deinterleave", self._precision, **_from(m),
+            "deinterleave", self._precision, **maps_read(m),
             output=array[self._first :].ctypes.data, output_image=array[0].nbytes, output_plane=array[0, 0].nbytes,
             channels=m.channels, scale=quantized.scale if quantized else 1.0, zero=float(m.zero),
         )  # fmt: skip
@@ -154,7 +154,7 @@ class StepWriter:
             kind, window, padding = "max", module.kernel, module.padding
         self._add(
             node.name, f"{kind} pool {window}x{window}", output.images * blocks_of(output.channels) * output.height,
-            "pool", self._precision, kind, window, **_from(source), **_to(output),
+            "pool", self._precision, kind, window, **maps_read(source), **maps_written(output),
             out_height=output.height, out_width=output.width, stride=module.stride, padding=padding,
             counts_padding=int(kind == "mean" and module.stride == 1),
             zero=float(source.zero if kind == "max" or module.stride == 1 else 0),
@@ -170,7 +170,7 @@ class StepWriter:
         for half, own in enumerate(("avg", "max") if kind == "catavgmax" else (kind,)):
             self._add(
                 node.name, f"global {own} pool", source.images * blocks_of(source.channels),
-                "global_pool", self._precision, own, **_from(source),
+                "global_pool", self._precision, own, **maps_read(source),
                 output=output.origin + half * blocks_of(source.channels) * output.plane,
                 output_plane=output.plane, output_image=output.pixel, **fields,
             )  # fmt: skip
@@ -223,7 +223,7 @@ class StepWriter:
         grid = {"tile_rows": products.rows, "tile_columns": products.columns, "rows_per_task": per_task}
         self._add(
             node.name, f"{name}: inputs", source.images * blocks_of(source.channels) * bands,
-            "winograd_input", tile, stride, **_from(source),
+            "winograd_input", tile, stride, **maps_read(source),
             output=products.inputs, output_batch=products.input_batch, **grid,
         )  # fmt: skip
 
@@ -254,7 +254,7 @@ class StepWriter:
         self._add(
             node.name, f"{name}: outputs", output.images * out_blocks * bands,
             "winograd_output", tile, stride, residual is not None,
-            input=products.outputs, input_batch=products.output_batch, **_to(output), bias=packed.bias,
+            input=products.outputs, input_batch=products.output_batch, **maps_written(output), bias=packed.bias,
             images=output.images, height=output.height, width=output.width, **grid, **fields,
         )  # fmt: skip
 
@@ -297,7 +297,7 @@ class StepWriter:
         )  # fmt: skip
 
 
-def _from(m: Map) -> dict[str, float]:
+def maps_read(m: Map) -> dict[str, float]:
     """The fields that say where a map is read."""
     return {
         "input": m.origin, "input_row": m.row, "input_plane": m.plane, "input_image": m.image,
@@ -305,6 +305,6 @@ def _from(m: Map) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _to(m: Map) -> dict[str, float]:
+def maps_written(m: Map) -> dict[str, float]:
     """The fields that say where a map is written."""
     return {"output": m.origin, "output_row": m.row, "output_plane": m.plane, "output_image": m.image}
