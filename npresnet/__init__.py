@@ -13,6 +13,10 @@ from .kernels import use_backend
 from .outputs import Prediction
 from .resnet import ResNetBackbone, ResNetForImageClassification, ResNetModel
 from .zoo import (
+    Plain20,
+    Plain32,
+    Plain44,
+    Plain56,
     ResNet18,
     ResNet18D,
     ResNet20,
@@ -51,6 +55,10 @@ __all__ = [
     "CheckpointError",
     "ImageError",
     "ImageProcessor",
+    "Plain20",
+    "Plain32",
+    "Plain44",
+    "Plain56",
     "Prediction",
     "ResNeXt50_32x4d",
     "ResNeXt101_32x8d",

@@ -87,24 +87,30 @@ class ResNetShortCut(Module):
 class ResidualLayer(Module):
     """``activation(F(x) + shortcut(x))``: what both kinds of residual layer have in common.
 
+    In a plain network ``shortcut`` is None, and the layer is ``activation(F(x))``.
+
     NOTE: ``config.hidden_act`` is the activation of the stem and of the sum. Between the convolutions of F it is
     always ReLU, as in Transformers.
     """
 
     layer: Sequential
-    shortcut: Module
+    shortcut: Module | None
     drop_path: Dropout
     activation: Activation
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, O, oh, ow)."""
         residual = self.drop_path(self.layer(x))
+        if self.shortcut is None:
+            return self.activation(residual)
         return self.activation(backend().add(residual, self.shortcut(x)))
 
     def backward(self, dy: Array) -> Array:
         """The gradient of a sum goes to both summands, and what comes back from both is added up."""
         dy = self.activation.backward(dy)
         through_layer = self.layer.backward(self.drop_path.backward(dy))
+        if self.shortcut is None:
+            return through_layer
         through_shortcut = self.shortcut.backward(dy)
         return backend().add(through_layer, through_shortcut)
 
@@ -170,8 +176,15 @@ class ResNetBottleNeckLayer(ResidualLayer):
         self.activation = Activation(config.activation)
 
 
-def make_shortcut(config: ResNetConfig, in_channels: int, out_channels: int, stride: int, dilation: int = 1) -> Module:
-    """Return the identity where shapes agree, else the kind of shortcut that the configuration asks for."""
+def make_shortcut(
+    config: ResNetConfig, in_channels: int, out_channels: int, stride: int, dilation: int = 1
+) -> Module | None:
+    """Return the identity where shapes agree, else the kind of shortcut that the configuration asks for.
+
+    None in a plain network.
+    """
+    if config.shortcut_type == "none":
+        return None
     if in_channels == out_channels and stride == 1:
         return Identity()
     if config.shortcut_type == "zero_pad":

@@ -36,7 +36,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "layer_type": ("basic", "bottleneck"),
     "stem_type": ("basic", "cifar", "deep", "deep_tiered"),
     "stem_pool": ("max", "caffe"),
-    "shortcut_type": ("projection", "zero_pad", "avg_down"),
+    "shortcut_type": ("projection", "zero_pad", "avg_down", "none"),
     "output_stride": (8, 16, 32),
     "global_pool": ("avg", "max", "avgmax", "catavgmax"),
     "problem_type": (None, "regression", "single_label_classification", "multi_label_classification"),
@@ -94,9 +94,10 @@ class ResNetConfig:
         Channels of the first convolutions of a deep stem.
     stem_pool : {"max", "caffe"}
         3x3 stride 2 max-pool with padding 1, or without padding and in ceil mode as the authors' Caffe models.
-    shortcut_type : {"projection", "zero_pad", "avg_down"}
+    shortcut_type : {"projection", "zero_pad", "avg_down", "none"}
         1x1 convolution (option B of the paper), subsampling and zero channels (option A, no parameters), or
-        2x2 average pool and 1x1 convolution (ResNet-D).
+        2x2 average pool and 1x1 convolution (ResNet-D). With ``"none"`` no layer has a shortcut, not even an
+        identity: the plain networks that the paper compares with.
     groups, width_per_group : int
         Grouped and wide bottlenecks: ResNeXt-50 32x4d has 32 and 4, Wide ResNet-50-2 has 1 and 128.
     output_stride : {32, 16, 8}
@@ -221,6 +222,13 @@ class ResNetConfig:
                     raise ValueError(f"a bottleneck narrows to a quarter of hidden_sizes, so each must be >= 4: {size}")
                 if self.bottleneck_width(size) < 1:
                     raise ValueError(f"width_per_group={self.width_per_group} leaves no channel at hidden size {size}")
+        if self.shortcut_type == "none":
+            for name in ("zero_init_last", "drop_path_rate"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} contradicts shortcut_type='none': without a shortcut nothing "
+                        "would pass where the layer gives zero"
+                    )
         if self.shortcut_type == "zero_pad":
             sizes = (self.embedding_size, *self.hidden_sizes)
             for before, after in itertools.pairwise(sizes):
@@ -342,11 +350,14 @@ def _presets() -> dict[str, dict[str, Any]]:
             "layer_type": "basic", "embedding_size": 16, "hidden_sizes": (16, 32, 64), "num_labels": 10,
             "depths": ((depth - 2) // 6,) * 3, "stem_type": "cifar", "shortcut_type": "zero_pad",
         }  # fmt: skip
+    for depth in (20, 32, 44, 56):  # figure 6, left
+        presets[f"plain{depth}"] = presets[f"resnet{depth}"] | {"shortcut_type": "none"}
     return presets
 
 
 PRESETS = _presets()
-"""Named architectures: torchvision's and timm's names, and the paper's CIFAR family (resnet20 to resnet110)."""
+"""Named architectures: torchvision's and timm's names, and the paper's CIFAR family (resnet20 to resnet110, and plain20
+to plain56 without shortcuts)."""
 
 
 def preset(name: str, **changes: Any) -> ResNetConfig:

@@ -138,6 +138,30 @@ class ResNet110(ResNetForImageClassification):
     architecture = "resnet110"
 
 
+class Plain20(ResNetForImageClassification):
+    """ResNet-20 without any shortcut: what the paper compares with. No weights are published."""
+
+    architecture = "plain20"
+
+
+class Plain32(ResNetForImageClassification):
+    """ResNet-32 without any shortcut."""
+
+    architecture = "plain32"
+
+
+class Plain44(ResNetForImageClassification):
+    """ResNet-44 without any shortcut."""
+
+    architecture = "plain44"
+
+
+class Plain56(ResNetForImageClassification):
+    """ResNet-56 without any shortcut: harder to train than 20 layers, which is why there are shortcuts."""
+
+    architecture = "plain56"
+
+
 def load(
     path: str | os.PathLike[str], *, dtype: DTypeLike = np.float32, **overrides: Any
 ) -> ResNetForImageClassification:

@@ -27,6 +27,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "bottleneck": BOTTLENECK,
     "bottleneck v1": {**BOTTLENECK, "downsample_in_bottleneck": True},
     "cifar": {"stem_type": "cifar", "shortcut_type": "zero_pad", "hidden_sizes": (16, 32, 64), "depths": (1, 1, 1)},
+    "plain": {"stem_type": "cifar", "shortcut_type": "none", "hidden_sizes": (16, 32, 64), "depths": (2, 1, 1)},
+    "plain bottleneck": {**BOTTLENECK, "shortcut_type": "none"},
     "zeros for odd channels": {"shortcut_type": "zero_pad", "embedding_size": 6, "hidden_sizes": (6, 21)},
     "resnet-d": {
         **BOTTLENECK, "stem_type": "deep", "stem_width": 8, "shortcut_type": "avg_down",
@@ -124,6 +126,7 @@ def ordinary_maps(model: Any, x: np.ndarray) -> dict[int, np.ndarray]:
     with npresnet.use_backend("numpy"), double.trace() as seen:
         double(x.astype(np.float64))
     nodes = model._graph().nodes
+    last = {f"{name}.layer.{len(m.layer) - 1}": name for name, m in double.named_modules() if _is_residual(m)}
     activated_apart = {node.input for node in nodes if isinstance(node, engine_graph.Ordinary)}
     convolutions = {node.output: node for node in nodes if isinstance(node, engine_graph.Convolution)}
 
@@ -132,15 +135,18 @@ def ordinary_maps(model: Any, x: np.ndarray) -> dict[int, np.ndarray]:
         if convolution is None:  # a pool, or the classifier
             found = seen[node.name]
             return found[:, :, 0, 0] if isinstance(node, engine_graph.GlobalPool) else found
-        block = convolution.name.rpartition(".layer.")[0]
-        is_sum = convolution.residual is not None
+        block = last.get(convolution.name)
         if node.output not in activated_apart:
-            return seen[block if is_sum else convolution.name]
-        if is_sum:
+            return seen[block or convolution.name]
+        if block and convolution.residual is not None:
             return seen[convolution.name] + seen[f"{block}.shortcut"]
         return seen[f"{convolution.name}.normalization"]
 
     return {node.output: value(node) for node in nodes}
+
+
+def _is_residual(module: Any) -> bool:
+    return isinstance(module, ResidualLayer)
 
 
 def close(what: str, found: Any, expected: Any, rms: float = 6e-6, largest: float = 5e-5) -> None:

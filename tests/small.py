@@ -59,7 +59,7 @@ def configurations(draw: st.DrawFn) -> npresnet.ResNetConfig:
     """Any valid configuration of a small network."""
     stages = draw(st.integers(1, 4))
     bottleneck = draw(st.booleans())
-    shortcut = draw(st.sampled_from(["projection", "zero_pad", "avg_down"]))
+    shortcut = draw(st.sampled_from(["projection", "zero_pad", "avg_down", "none"]))
     sizes = draw(st.lists(st.integers(4, 20), min_size=stages + 1, max_size=stages + 1))
     if shortcut == "zero_pad":
         sizes.sort()
@@ -80,7 +80,7 @@ def configurations(draw: st.DrawFn) -> npresnet.ResNetConfig:
         "shortcut_type": shortcut,
         "output_stride": draw(st.sampled_from([8, 16, 32])),
         "global_pool": draw(st.sampled_from(["avg", "max", "avgmax", "catavgmax"])),
-        "drop_path_rate": draw(st.sampled_from([0.0, 0.2])),
+        "drop_path_rate": 0.0 if shortcut == "none" else draw(st.sampled_from([0.0, 0.2])),
         "batch_norm_eps": draw(st.sampled_from([1e-5, 1.001e-5])),
     }
     if bottleneck:

@@ -71,6 +71,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"stem_pool": "caffe", "stem_type": "cifar"}, "stem_pool"),
     ({"shortcut_type": "C"}, "shortcut_type"),
     ({"shortcut_type": "zero_pad", "embedding_size": 512}, "shortcut_type"),
+    ({"shortcut_type": "none", "drop_path_rate": 0.1}, "drop_path_rate=0.1 contradicts shortcut_type='none'"),
+    ({"shortcut_type": "none", "zero_init_last": True}, "zero_init_last=True contradicts shortcut_type='none'"),
     ({"groups": 0}, "groups"),
     ({"groups": 32, "layer_type": "basic"}, "groups"),
     ({"width_per_group": 0}, "width_per_group"),
@@ -231,6 +233,7 @@ PARAMETERS = {
     "resnet152": 60_192_808, "resnext50_32x4d": 25_028_904, "resnext101_32x8d": 88_791_336,
     "wide_resnet50_2": 68_883_240, "wide_resnet101_2": 126_886_696,
     "resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018, "resnet110": 1_727_962,
+    "plain20": 269_722, "plain32": 464_154, "plain44": 658_586, "plain56": 853_018,  # no shortcut has parameters
     "resnet18d": 11_708_744, "resnet26": 15_995_176, "resnet26d": 16_014_408, "resnet34d": 21_816_904,
     "resnet50d": 25_576_264, "resnet101d": 44_568_392, "resnet152d": 60_212_040,
 }  # fmt: skip
@@ -251,6 +254,7 @@ def test_preset_names_are_forgiving_and_typos_are_helped() -> None:
     assert preset("ResNet-50") == preset("resnet50")
     assert preset("ResNeXt50-32x4d") == preset("resnext50_32x4d")
     assert preset("Wide-ResNet50-2") == preset("wide_resnet50_2")
+    assert preset("Plain-20") == preset("plain20")
     assert preset("resnet50", id2label={0: "cat"}).num_labels == 1
     assert preset("resnet50", downsample_in_bottleneck=True).downsample_in_bottleneck
     with pytest.raises(ValueError, match="unknown architecture 'resnet51'; did you mean resnet5"):

@@ -448,6 +448,8 @@ NETWORKS = {
     "ResNet-D": small(stem_type="deep", stem_width=4, shortcut_type="avg_down"),
     "ResNeXt": small(layer_type="bottleneck", hidden_sizes=(16, 32), groups=2, width_per_group=32),
     "CIFAR, option A": small(stem_type="cifar", shortcut_type="zero_pad", hidden_act="silu"),
+    "CIFAR, plain": small(stem_type="cifar", shortcut_type="none", depths=(1, 2)),
+    "plain bottleneck": small(layer_type="bottleneck", hidden_sizes=(8, 16), shortcut_type="none", hidden_act="silu"),
     "dilated": small(output_stride=8, depths=(1, 1, 1), hidden_sizes=(4, 4, 8), shortcut_type="avg_down"),
     "Caffe stem, both pools": small(stem_pool="caffe", global_pool="catavgmax"),
     "stochastic depth, dropout": small(drop_path_rate=0.5, dropout=0.3, depths=(2, 1)),

@@ -52,6 +52,7 @@ ODD = [
     (BOTTLENECK | {"stem_type": "deep_tiered", "stem_width": 8, "output_stride": 8}, (65, 29)),
     (BOTTLENECK | DEEP | {"output_stride": 16, "downsample_in_first_stage": True, "num_channels": 1}, (63, 34)),
     (BOTTLENECK | {"shortcut_type": "zero_pad", "num_labels": 0}, (34, 34)),
+    (BASIC | CIFAR | {"shortcut_type": "none"}, (9, 13)),
 ]
 
 

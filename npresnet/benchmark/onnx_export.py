@@ -108,6 +108,9 @@ def write(module: Module, graph: Graph, name: str, x: str, y: str) -> None:
 @write.register(ResNetBottleNeckLayer)
 def _residual(module: ResidualLayer, graph: Graph, name: str, x: str, y: str) -> None:
     write(module.layer, graph, f"{name}.layer", x, f"{name}.residual")
+    if module.shortcut is None:
+        write(module.activation, graph, f"{name}.activation", f"{name}.residual", y)
+        return
     shortcut, short = module.shortcut, x
     if isinstance(shortcut, ZeroPadShortcut):
         first = module.layer[0]

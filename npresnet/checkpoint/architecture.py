@@ -69,7 +69,8 @@ def infer_config(
         Where the arrays come from: ``"caffe"`` and ``"keras"`` have the stride on the first 1x1 convolution of a
         bottleneck; Caffe pools its stem without padding, Keras' epsilon is 1.001e-5.
     shortcut_type : str, optional
-        By default ``"projection"`` if there are arrays for it, else ``"zero_pad"`` where a shortcut is needed.
+        By default ``"projection"`` if there are arrays for it, else ``"zero_pad"`` where a shortcut is needed. A plain
+        network (``"none"``) has the same arrays.
 
     Returns
     -------
@@ -127,7 +128,8 @@ def expected_shapes(config: ResNetConfig) -> dict[str, Shape]:
     for s, (depth, size, geometry) in enumerate(stages):
         for b in range(depth):
             block = f"{STAGES}{s}.layers.{b}"
-            if b == 0 and (before != size or geometry.stride > 1) and config.shortcut_type != "zero_pad":
+            has_parameters = config.shortcut_type in ("projection", "avg_down")
+            if b == 0 and (before != size or geometry.stride > 1) and has_parameters:
                 add(f"{block}.shortcut", size, before, 1)
             if config.layer_type == "basic":
                 add(f"{block}.layer.0", size, before, 3)

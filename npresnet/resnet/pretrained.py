@@ -416,6 +416,11 @@ class ResNetPreTrainedModel(Module):
         config = checkpoint.config
         if cls.architecture:  # the class insists on its own shape; the rest is the checkpoint's
             fixed = preset(cls.architecture)
+            if checkpoint.config.shortcut_type == "none" != fixed.shortcut_type and "shortcut_type" not in overrides:
+                raise CheckpointError(
+                    f"the checkpoint holds a plain network, without shortcuts, not a {cls.__name__}: the arrays are "
+                    "alike, the results would not be; use npresnet.load"
+                )
             config = config.replace(**{name: getattr(fixed, name) for name in SHAPE_FIELDS})
         config = config.replace(**overrides)
         labels = checkpoint.config.num_labels
