@@ -10,11 +10,11 @@ from collections.abc import Callable
 from .microkernel import microkernel
 from .runner import run
 from .sampling import fingerprint
+from .tasks import convolve, deinterleave, global_pool, interleave, pool
 from .training.gradients import gradient_kernel, unpack_gradient, weight_gradient
 from .training.normalization import batch_statistics, clear, gradient_sums, normalize, normalize_gradient
 from .training.packing import pack_weights, pack_winograd
 from .training.pooling import max_pool_gradient, max_pool_indexed, spread_gradient
-from .tasks import convolve, deinterleave, global_pool, interleave, pool
 from .winograd_tasks import winograd_input, winograd_output
 
 GENERATORS: dict[str, Callable[..., str]] = {

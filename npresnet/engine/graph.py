@@ -15,6 +15,7 @@ from ..nn import (
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
+    Dropout,
     GlobalPool2d,
     Identity,
     Linear,
@@ -64,6 +65,7 @@ class Convolution(Node):
     normalization: BatchNorm2d | None
     residual: int | None
     activation: str
+    drop_path: Dropout | None = None  # in training, before the sum
 
     @property
     def reads(self) -> list[int]:
@@ -199,10 +201,11 @@ class Graph:
         activation: Module,
         x: int,
         residual: int | None = None,
+        drop_path: Dropout | None = None,
     ) -> int:
         act = activation.name if isinstance(activation, Activation) else "identity"
         fused = act if act in BOUNDS else "identity"
-        x = self._add(Convolution(name, x, self._new(), convolution, normalization, residual, fused))
+        x = self._add(Convolution(name, x, self._new(), convolution, normalization, residual, fused, drop_path))
         if act not in BOUNDS:
             x = self._add(Ordinary(f"{name}.activation", x, self._new(), activation))
         return x
@@ -227,5 +230,6 @@ class Graph:
             y = self._conv_layer(f"{name}.layer.{number}", layer, y)
         assert isinstance(last, ResNetConvLayer)
         return self._convolution(
-            f"{name}.layer.{len(first)}", last.convolution, last.normalization, block.activation, y, residual
-        )
+            f"{name}.layer.{len(first)}", last.convolution, last.normalization, block.activation, y, residual,
+            block.drop_path,
+        )  # fmt: skip

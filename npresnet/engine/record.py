@@ -40,7 +40,7 @@ FIELDS = (
     # numbers in float32
     "low", "high", "residual_scale", "scale", "zero",
     # of the training step: normalisation with its statistics, gradients, packing
-    "gamma", "beta", "running_mean", "running_var", "statistics", "partials", "parts", "images_per_part",
+    "gamma", "beta", "kept", "running_mean", "running_var", "statistics", "partials", "parts", "images_per_part",
     "eps", "momentum", "gamma_gradient", "beta_gradient", "accumulate",
     "gradient", "gradient_row", "gradient_plane", "gradient_image", "index",
     "lane_stride", "channel_stride", "channels_per_task", "out_channels", "lines", "input_lines", "gradient_lines",

@@ -10,7 +10,7 @@ from all, so that squares stay small where the mean is large.
 
 from __future__ import annotations
 
-from ..code import F32, F64, I64, F32x16, F64x16, Function, Value
+from ..code import F32, F64, F32x16, F64x16, Function, Value
 from ..record import Fields
 from ..target import Target
 from ..tasks import begin
@@ -46,6 +46,10 @@ class _Part:
         with code.loop(self.lanes) as lane:
             code.store(code.load(F32, source + lane * 4), scratch + lane * 4)
         return code.load(F32x16, scratch)
+
+    def kept(self, image: Value) -> Value:
+        """The factor of an image, in all lanes."""
+        return self.code.splat(self.code.load(F32, self.fields["kept"] + image * 4))
 
     def leave(self, first: Value, second: Value) -> None:
         """Write the sums of this part."""
@@ -119,10 +123,11 @@ def batch_statistics(name: str, target: Target) -> str:
     return code.finish()
 
 
-def normalize(name: str, target: Target, held: bool, with_residual: bool) -> str:
-    """``activation(gamma (x - mean) / deviation + beta + residual)``; keeps the statistics for the way back.
+def normalize(name: str, target: Target, held: bool, with_residual: bool, with_drops: bool) -> str:
+    """``activation(kept (gamma (x - mean) / deviation + beta) + residual)``; keeps the statistics for the way back.
 
-    With ``held`` statistics the running ones are used, and stay as they are.
+    With ``held`` statistics the running ones are used, and stay as they are. ``kept`` is a factor for each image, of
+    stochastic depth.
     """
     code, fields, _, task, scratch = begin(name)
     part = _Part(code, fields, task)
@@ -157,8 +162,11 @@ def normalize(name: str, target: Target, held: bool, with_residual: bool) -> str
     with code.loop(part.last, part.first) as image, code.loop(part.height) as y:
         source, place = part.row("input", image, y), part.row("output", image, y)
         residual = part.row("residual", image, y) if with_residual else None
+        kept = part.kept(image) if with_drops else None
         with code.loop(part.width) as x:
             result = code.fma(code.load(F32x16, source + x * 64) - mean_32, scale, beta)
+            if kept is not None:
+                result = result * kept
             if residual is not None:
                 result = result + code.load(F32x16, residual + x * 64)
             code.store(code.minimum(high, code.maximum(low, result)), place + x * 64)
@@ -184,7 +192,7 @@ class _Saved:
         return code.select(inside, dy, code.constant(F32x16, 0))
 
 
-def gradient_sums(name: str, target: Target, where: str) -> str:
+def gradient_sums(name: str, target: Target, where: str, with_drops: bool) -> str:
     """Sums of the gradient g before the activation, and of ``g (x - mean)``, over a part.
 
     ``where`` does the activation let a gradient pass: ``everywhere``, where its ``input`` is between the bounds, or,
@@ -198,6 +206,7 @@ def gradient_sums(name: str, target: Target, where: str) -> str:
     def terms(image: Value, y: Value):  # type: ignore[no-untyped-def]
         gradient, before = part.row("gradient", image, y), part.row("input", image, y)
         after = part.row("output", image, y) if where == "output" else None
+        kept = part.kept(image) if with_drops else None
 
         def of_pixel(x: Value) -> tuple[Value, Value]:
             z = code.load(F32x16, before + x * 64)
@@ -205,6 +214,8 @@ def gradient_sums(name: str, target: Target, where: str) -> str:
             g = saved.passed(part, where, z, output, code.load(F32x16, gradient + x * 64))
             if where == "output":
                 code.store(g, gradient + x * 64)
+            if kept is not None:
+                g = g * kept
             return g, g * (z - saved.mean)
 
         return of_pixel
@@ -213,11 +224,11 @@ def gradient_sums(name: str, target: Target, where: str) -> str:
     return code.finish()
 
 
-def normalize_gradient(name: str, target: Target, held: bool, where: str) -> str:
+def normalize_gradient(name: str, target: Target, held: bool, where: str, with_drops: bool) -> str:
     """The gradient of the normalisation's input, written over the input; and those of gamma and beta.
 
-    ``gamma / deviation (g - mean(g) - (x - mean) / deviation^2 mean(g (x - mean)))``, and with ``held`` statistics, which
-    do not depend on the input, only the first term.
+    ``gamma / deviation (g - mean(g) - (x - mean) / deviation^2 mean(g (x - mean)))``, and with ``held`` statistics,
+    which do not depend on the input, only the first term.
     """
     code, fields, _, task, scratch = begin(name)
     part = _Part(code, fields, task)
@@ -237,9 +248,12 @@ def normalize_gradient(name: str, target: Target, held: bool, where: str) -> str
     slope = _narrow(code, product / part.pixels() * inverse * inverse)
     with code.loop(part.last, part.first) as image, code.loop(part.height) as y:
         gradient, before = part.row("gradient", image, y), part.row("input", image, y)
+        kept = part.kept(image) if with_drops else None
         with code.loop(part.width) as x:
             z = code.load(F32x16, before + x * 64)
             g = saved.passed(part, where, z, None, code.load(F32x16, gradient + x * 64))
+            if kept is not None:
+                g = g * kept
             if not held:
                 g = g - mean_g - (z - saved.mean) * slope
             code.store(saved.scale * g, before + x * 64)
@@ -254,7 +268,3 @@ def clear(name: str, target: Target) -> str:
     with code.loop(fields["height"]) as y, code.loop(fields["width"]) as x:
         code.store(code.constant(F32x16, 0), place + y * fields["output_row"] + x * 64)
     return code.finish()
-
-
-__all__ = ["batch_statistics", "clear", "gradient_sums", "normalize", "normalize_gradient"]
-_ = I64

@@ -1,4 +1,4 @@
-"""A network between pixels and pooled features, compiled for training: forward, and backward into ``parameter.grad``."""
+"""From pixels to pooled features, compiled for training; and from there back into ``parameter.grad``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.parallel import num_threads as default_threads
-from ...nn import BatchNorm2d, Conv2d, GlobalPool2d, MaxPool2d, Parameter
-from ..graph import Classifier, Convolution, GlobalPool, Graph, Ordinary, Pool
+from ...nn import BatchNorm2d, Conv2d, MaxPool2d, Parameter
+from ..graph import GlobalPool, Graph, Ordinary, Pool
 from ..layout import BLOCK, Map, blocks_of
 from ..machine import machine_for
 from ..program import exclusively
@@ -73,7 +73,9 @@ class TrainingPlan:
         """What a program depends on beside the shape of the batch."""
         modules = [m for node in self._graph.nodes for m in (node.layer, getattr(node, "normalization", None)) if m]
         parameters = [p.requires_grad for module in modules for p in module.parameters()]
-        return parameters, [module.frozen for module in modules if isinstance(module, BatchNorm2d)]
+        drops = [getattr(node, "drop_path", None) for node in self._graph.nodes]
+        rates = [drop.rate > 0 for drop in drops if drop]
+        return parameters, [module.frozen for module in modules if isinstance(module, BatchNorm2d)], rates
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Return the pooled features (N, C) of a batch (N, C, H, W), and update the running statistics."""
@@ -143,6 +145,8 @@ class _Program:
                     array = array.copy()
                 setattr(norm, field, array)
                 table.set(row, field, array.ctypes.data)
+        for kept, drop_path in pointers.kept:
+            kept[:] = (drop_path.rng.random(len(kept)) >= drop_path.rate) / (1 - drop_path.rate)
         table.run(0, self._writer.forward_steps)
         for norm in self._norms:
             if not norm.frozen:
@@ -192,6 +196,3 @@ def _gradient_of(parameter: Parameter, buffers: dict[int, Array]) -> Array:
     elif parameter.grad.dtype != np.float32 or not parameter.grad.flags.c_contiguous:
         parameter.grad = np.ascontiguousarray(parameter.grad, np.float32)
     return parameter.grad
-
-
-__all__ = ["Classifier", "Convolution", "TrainingPlan", "not_covered"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..code import F32, I8, I32, I64, F32x16, I32x16, Value, vector
+from ..code import F32, I8, I32, F32x16, I32x16, Value, vector
 from ..target import Target
 from ..tasks import begin
 
@@ -80,16 +80,8 @@ def spread_gradient(name: str, target: Target) -> str:
     image, block = task % fields["images"], task // fields["images"]
     height, width = fields["height"], fields["width"]
     pixels = code.splat(code.convert(height * width, F32, "sitofp"))
-    share = code.load(F32x16, fields["gradient"] + task_place(task, image, block, fields["images"])) / pixels
+    share = code.load(F32x16, fields["gradient"] + task * 64) / pixels
     place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
     with code.loop(height) as y, code.loop(width) as x:
         code.store(share, place + y * fields["output_row"] + x * 64)
     return code.finish()
-
-
-def task_place(task: Value, image: Value, block: Value, images: Value) -> Value:
-    """Where the numbers of a block of an image lie in (blocks, N, 16)."""
-    return (block * images + image) * 64
-
-
-_ = I64

@@ -2,11 +2,12 @@
 
 For a convolution with its normalisation the way forward is
 
-    pack weights -> convolve (directly, or by Winograd's algorithm) -> sums for the statistics -> normalise, add, cut off
+    pack weights -> convolve (directly, or by Winograd's algorithm) -> sums for statistics -> normalise, add, cut off
 
 and the way back
 
-    sums of gradients -> gradient of the normalisation -> gradient of the weights; pack weights turned around -> convolve
+    sums of gradients -> gradient of the normalisation -> gradient of the weights;
+    pack weights turned around -> convolve
 
 The map between convolution and normalisation is kept for the way back, where its gradient is written over it. The
 gradient of an output that is also a residual's is the residual's gradient as it stands, so it only changes its name;
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...nn import BatchNorm2d, Conv2d, Parameter
+from ...nn import BatchNorm2d, Conv2d, Dropout, MaxPool2d, Parameter
 from ...shapes import output_shape
 from .. import record, weights
 from ..graph import BOUNDS, Convolution, GlobalPool, Graph, Node, Pool
@@ -58,6 +59,7 @@ class Contents:
     before: Map  # the convolution's output, before the normalisation
     output: Map
     statistics: int = 0  # address
+    kept: NDArray[np.float32] | None = None  # (N,) factors of stochastic depth
 
     @property
     def taps(self) -> list[tuple[int, int]]:
@@ -72,6 +74,7 @@ class Pointers:
     data: list[tuple[int, str, Parameter]] = field(default_factory=list)
     gradients: list[tuple[int, str, Parameter]] = field(default_factory=list)
     running: list[tuple[int, BatchNorm2d]] = field(default_factory=list)
+    kept: list[tuple[NDArray[np.float32], Dropout]] = field(default_factory=list)
     image: int = 0
     head: int = 0  # the row that reads the gradient of the pooled features
 
@@ -211,7 +214,9 @@ class TrainingWriter:
         self._kept.append(array)
         return array.ctypes.data
 
-    def _add(self, name: str, how: str, tasks: int, function: str, *options: Any, macs: float = 0, **fields: float) -> int:
+    def _add(
+        self, name: str, how: str, tasks: int, function: str, *options: Any, macs: float = 0, **fields: float
+    ) -> int:
         task = self._machine.function(function, *options)
         self.rows.append(record.make(task=task, tasks=tasks, **fields))
         self.steps.append(Step(name, how, int(macs)))
@@ -323,10 +328,9 @@ class TrainingWriter:
                 rows, vectors, places(source, stride, 0), outputs, outputs, [0] * (blocks // vectors), entries, depth,
                 stride * source.pixel, spread,
             )  # fmt: skip
-            terms = depth * len(entries)
+            terms, taps = depth * len(entries), max(1, len(entries) // blocks_of(source.channels))
             product = products_of(
-                self._machine, "float32", tiles, TERMS["float32"], 1, max(1, len(entries) // blocks_of(source.channels)),
-                self._threads, self._keep,
+                self._machine, "float32", tiles, TERMS["float32"], 1, taps, self._threads, self._keep
             )  # fmt: skip
             self.scratch_bytes = max(self.scratch_bytes, product.scratch_bytes)
             fields: dict[str, float] = {}
@@ -420,6 +424,10 @@ class TrainingWriter:
         self._kept.append(statistics)
         c.statistics = statistics.ctypes.data
         parts = self._parts(z)
+        if c.node.drop_path is not None and c.node.drop_path.rate:
+            c.kept = np.ones(z.images, np.float32)
+            self.pointers.kept.append((c.kept, c.node.drop_path))
+            parts["kept"] = c.kept.ctypes.data
         tasks = int(blocks * parts["parts"])
         if not norm.frozen:
             self._add(name, "batch statistics", tasks, "batch_statistics", **maps_read(z), **parts)
@@ -431,7 +439,7 @@ class TrainingWriter:
                 "residual": r.origin, "residual_row": r.row, "residual_plane": r.plane, "residual_image": r.image
             }  # fmt: skip
         row = self._add(
-            name, "normalise", tasks, "normalize", norm.frozen, bool(residual),
+            name, "normalise", tasks, "normalize", norm.frozen, bool(residual), c.kept is not None,
             **maps_read(z), **maps_written(output), **residual, **parts, statistics=c.statistics, low=low, high=high,
             eps=float(norm.eps), momentum=float(norm.momentum),
         )  # fmt: skip
@@ -440,6 +448,7 @@ class TrainingWriter:
 
     def _max_pool(self, node: Pool) -> None:
         source, output, module = self._maps[node.input], self._maps[node.output], node.layer
+        assert isinstance(module, MaxPool2d)
         planes = output.images * blocks_of(output.channels)
         self._indices[node.output] = self._places.take(planes * output.height * output.width * BLOCK)
         self._add(
@@ -488,6 +497,7 @@ class TrainingWriter:
 
     def _max_pool_gradient(self, node: Pool) -> None:
         dy, module = self._gradients.pop(node.output), node.layer
+        assert isinstance(module, MaxPool2d)
         if node.input in self._learns:
             dx = self._new_gradient(node.input)
             self._add(
@@ -505,10 +515,13 @@ class TrainingWriter:
         parts = self._parts(z)
         tasks = int(blocks_of(c.out_channels) * parts["parts"])
         fields = {**maps_read(z), **parts, **_gradient(dy), "statistics": c.statistics, "low": low, "high": high}
-        self._add(name, "sums of gradients", tasks, "gradient_sums", where, **fields, **maps_written(c.output))
+        drops = c.kept is not None
+        if c.kept is not None:
+            fields["kept"] = c.kept.ctypes.data
+        self._add(name, "sums of gradients", tasks, "gradient_sums", where, drops, **fields, **maps_written(c.output))
         row = self._add(
             name, "gradient of the normalisation", tasks, "normalize_gradient", norm.frozen,
-            "input" if where == "input" else "everywhere", **fields,
+            "input" if where == "input" else "everywhere", drops, **fields,
         )  # fmt: skip
         for field_name, parameter in (("gamma_gradient", norm.weight), ("beta_gradient", norm.bias)):
             if parameter.requires_grad:
@@ -566,7 +579,9 @@ class TrainingWriter:
         for tap, (r, s) in enumerate(kernel):
             for number in range(wide):
                 piece, lane = divmod(number, rows)
-                channel, place = (number % c.channels, r * k + number // c.channels) if is_image else (number, r * k + s)
+                channel, place = (
+                    (number % c.channels, r * k + number // c.channels) if is_image else (number, r * k + s)
+                )
                 numbers.append((channel * area + place, (tap * pieces + piece) * tile + lane * 64))
         numbers.sort()
         table = [
