@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npresnet import ops, use_backend
-from npresnet.engine import Plan, find_target
+from npresnet.engine import Plan, find_target, planning
 from npresnet.engine.graph import Classifier, GlobalPool, Ordinary, Pool
+from npresnet.engine.planning import TRANSFORM, Blueprint
 from npresnet.engine.weights import to_bfloat16
 from npresnet.nn import Conv2d
 
@@ -58,8 +59,14 @@ def network(name: str) -> Any:
     return calibrated(**NETWORKS[name])
 
 
-def from_its_input(node: Any, maps: dict[int, np.ndarray]) -> np.ndarray:
-    """What a layer makes of the engine's own maps, before the result is rounded."""
+def by_winograd(plan: Plan) -> set[int]:
+    """Outputs of the layers that the last call computed by Winograd's algorithm: in float32, with whole weights."""
+    assert plan._last is not None
+    return set(Blueprint(plan.graph, plan._store, plan._last.shape, plan.winograd, plan._machine.target).products)
+
+
+def from_its_input(node: Any, maps: dict[int, np.ndarray], whole: bool) -> np.ndarray:
+    """What a layer makes of the engine's own maps, before the result is rounded; perhaps with weights that are not."""
     x, layer = maps[node.input].astype(np.float64), node.layer
     if isinstance(node, Classifier):
         return x @ rounded(layer.weight.data).T + layer.bias.data
@@ -70,7 +77,8 @@ def from_its_input(node: Any, maps: dict[int, np.ndarray]) -> np.ndarray:
     if isinstance(layer, Conv2d):
         norm = node.normalization
         factor = norm.weight.data / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
-        weight = rounded((layer.weight.data * factor[:, None, None, None]).astype(np.float32))
+        weight = (layer.weight.data * factor[:, None, None, None]).astype(np.float32)
+        weight = weight.astype(np.float64) if whole else rounded(weight)
         bias = norm.bias.data - norm.running_mean * factor
         y, _ = ops.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
     else:
@@ -85,11 +93,11 @@ def compare(plan: Plan, x: np.ndarray) -> None:
     nodes = plan.graph.nodes
     maps = plan.run(x, [node.output for node in nodes])
     assert maps is not None
-    seen = {0: rounded(x), **maps}
+    seen, whole = {0: rounded(x), **maps}, by_winograd(plan)
     for node in nodes:
         found = maps[node.output]
         with use_backend("numpy"):
-            expected = from_its_input(node, seen)
+            expected = from_its_input(node, seen, node.output in whole)
         if isinstance(node, Classifier):
             close(f"bfloat16 layer: {node.name}", found, expected)
             continue
@@ -101,11 +109,22 @@ def compare(plan: Plan, x: np.ndarray) -> None:
 
 @needs_bfloat16
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_layer_is_rounded_once(name: str) -> None:
+@pytest.mark.parametrize("winograd", [True, False])
+def test_every_layer_is_rounded_once(name: str, winograd: bool) -> None:
     """To the nearest bfloat16 of the exact sum, but for rounding errors of float32 before."""
     model = network(name)
     for images in (3, 1):
-        compare(model.compile(precision="bfloat16"), noise(images, model.config.num_channels))
+        compare(model.compile(precision="bfloat16", winograd=winograd), noise(images, model.config.num_channels))
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("form", TRANSFORM)
+def test_winograd_reads_and_writes_bfloat16(form: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is not worth it, and with a residual."""
+    monkeypatch.setattr(planning, "TRANSFORM", {other: -1e9 if other == form else 1e9 for other in TRANSFORM})
+    plan = network("four stages").compile(precision="bfloat16")
+    compare(plan, noise(2))
+    assert by_winograd(plan)
 
 
 @needs_bfloat16

@@ -630,7 +630,7 @@ def test_code_of_other_sources_and_processors_is_kept_apart(monkeypatch: pytest.
 def test_the_hash_is_that_of_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every file of the engine, since it may take part in what is generated."""
     folder = Path(machine_module.__file__).parent
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     make = machine_module._source_hash.__wrapped__
     first = make()

@@ -190,11 +190,12 @@ class Blueprint:
         if node.input == 0:
             return "interleaved"
         geometry = (folded.kernel, folded.padding, folded.dilation, folded.groups)
-        if not winograd or self._store.precision != "float32" or geometry != (3, 1, 1, 1):
+        if not winograd or self._store.precision == "int8" or geometry != (3, 1, 1, 1):
             return "blocked"
         inputs, outputs = blocks_of(folded.channels), blocks_of(folded.out_channels)
         images = next(section.images for section in self.sections if node in section.nodes)
-        choice = fastest_kind(inputs, outputs, folded.stride, images, output.height, output.width)
+        together = 4 // ELEMENT_BYTES[self._store.precision]
+        choice = fastest_kind(inputs, outputs, folded.stride, images, output.height, output.width, together)
         if choice in KINDS:
             form = KINDS[choice]
             rows, columns = -(-output.height // form.tile), -(-output.width // form.tile)
@@ -286,7 +287,9 @@ class Blueprint:
         return {number: node.output for node in self._graph.nodes for number in node.reads}
 
 
-def fastest_kind(inputs: int, outputs: int, stride: int, images: int, height: int, width: int) -> str:
+def fastest_kind(
+    inputs: int, outputs: int, stride: int, images: int, height: int, width: int, together: int = 1
+) -> str:
     """Choose the algorithm of a 3x3 convolution: count multiplications, transforms, and weights to be read.
 
     Parameters
@@ -295,9 +298,11 @@ def fastest_kind(inputs: int, outputs: int, stride: int, images: int, height: in
         Blocks of channels.
     images, height, width : int
         Of the output.
+    together : int
+        Products that a direct convolution sums in one instruction; Winograd's are always float32.
     """
     weights = inputs * outputs * BLOCK  # vectors of 16
-    best, choice = 9 * weights * (1.05 * images * height * width + READING), "blocked"
+    best, choice = 9 * weights * (1.05 * images * height * width + READING) / together, "blocked"
     for kind, form in KINDS.items():
         tiles = images * -(-height // form.tile) * -(-width // form.tile)
         cost = weights * (1.2 * tiles * form.products + READING * len(set(form.kernels)))

@@ -223,7 +223,7 @@ class StepWriter:
         grid = {"tile_rows": products.rows, "tile_columns": products.columns, "rows_per_task": per_task}
         self._add(
             node.name, f"{name}: inputs", source.images * blocks_of(source.channels) * bands,
-            "winograd_input", tile, stride, **maps_read(source),
+            "winograd_input", self._precision, tile, stride, **maps_read(source),
             output=products.inputs, output_batch=products.input_batch, **grid,
         )  # fmt: skip
 
@@ -253,7 +253,7 @@ class StepWriter:
             }  # fmt: skip
         self._add(
             node.name, f"{name}: outputs", output.images * out_blocks * bands,
-            "winograd_output", tile, stride, residual is not None,
+            "winograd_output", self._precision, tile, stride, residual is not None,
             input=products.outputs, input_batch=products.output_batch, **maps_written(output), bias=packed.bias,
             images=output.images, height=output.height, width=output.width, **grid, **fields,
         )  # fmt: skip
@@ -284,8 +284,9 @@ class StepWriter:
         is_last = isinstance(node, Classifier)
         bounded = math.isfinite(fields["high"]) and (self._precision != "int8" or fields["high"] < 255)
         shared = packed.folded.kernel**2 if batch == 1 else 1
+        precision = "float32" if batch > 1 else self._precision  # Winograd's sums need all digits
         product = products_of(
-            self._machine, self._precision, tiles, terms, batch, shared, self._threads, self._keep, is_last, bounded
+            self._machine, precision, tiles, terms, batch, shared, self._threads, self._keep, is_last, bounded
         )
         self.scratch_bytes = max(self.scratch_bytes, product.scratch_bytes)
         output = self._map(node.output)

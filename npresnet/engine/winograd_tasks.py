@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .arithmetic import PRECISIONS
 from .code import F32, Function, Value, vector
+from .layout import ELEMENT_BYTES
 from .record import Fields
 from .target import Target
 from .tasks import begin
@@ -81,7 +83,28 @@ def _lanes(target: Target) -> int:
     return {"avx512": 16, "avx2": 8}.get(target.level, 4)
 
 
-def winograd_input(name: str, target: Target, tile: int, stride: int) -> str:
+class _Numbers:
+    """Reads and writes some channels of a pixel of a map, as float32."""
+
+    def __init__(self, target: Target, precision: str) -> None:
+        self._arithmetic: Any = PRECISIONS[precision](target)
+        self._kind = vector(F32, _lanes(target))
+        self._whole = precision == "float32"  # bfloat16 only where a register holds all 16 channels
+
+    def read(self, code: Function, pixel: Value, part: int) -> Value:
+        if self._whole:
+            return code.load(self._kind, pixel + part)
+        number: Value = self._arithmetic.read(code, pixel)
+        return number
+
+    def write(self, code: Function, value: Value, pixel: Value, part: int) -> None:
+        if self._whole:
+            code.store(value, pixel + part)
+        else:
+            self._arithmetic.write(code, value, pixel)
+
+
+def winograd_input(name: str, target: Target, precision: str, tile: int, stride: int) -> str:
     """``B.T d B`` for some rows of tiles of one image's block of channels: map -> (products, blocks, tiles, 16)."""
     code, fields, _, task, _ = begin(name)
     plane, tiles_y = _plane_and_rows(code, fields, task)
@@ -89,27 +112,28 @@ def winograd_input(name: str, target: Target, tile: int, stride: int) -> str:
     image, block = plane % images, plane // images
     row = fields["input_row"]
     source = fields["input"] + block * fields["input_plane"] + image * fields["input_image"]
-    source = source - row - 64  # tiles begin in the border
+    pixel, numbers = 16 * ELEMENT_BYTES[precision], _Numbers(target, precision)
+    source = source - row - pixel  # tiles begin in the border
     place = fields["output"] + plane * fields["tile_rows"] * columns * 64
     lanes, form = _lanes(target), Form(tile, stride)
-    kind, span = vector(F32, lanes), form.span
+    span = form.span
     with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
-        corner = source + y * (tile * stride) * row + x * (tile * stride * 64)
+        corner = source + y * (tile * stride) * row + x * (tile * stride * pixel)
         to = place + (y * columns + x) * 64
         for product in range(span * span):  # as many streams are too many for the processor to foresee
             code.prefetch(to + batch * product + AHEAD, write=True)
         for r in range(span):
             for c in range(span - tile * stride, span):
-                code.prefetch(corner + row * r + (tile * stride + c) * 64)
+                code.prefetch(corner + row * r + (tile * stride + c) * pixel)
         for part in range(0, 64, 4 * lanes):
-            d = [[code.load(kind, corner + row * r + (c * 64 + part)) for c in range(span)] for r in range(span)]
+            d = [[numbers.read(code, corner + row * r + c * pixel, part) for c in range(span)] for r in range(span)]
             for number, values in enumerate(_in_two_dimensions(code, d, _input_combination, form)):
                 for c, value in enumerate(values):
                     code.store(value, to + batch * (number * span + c) + part)
     return code.finish()
 
 
-def winograd_output(name: str, target: Target, tile: int, stride: int, with_residual: bool) -> str:
+def winograd_output(name: str, target: Target, precision: str, tile: int, stride: int, with_residual: bool) -> str:
     """``A.T m A``, bias, residual and activation, for some rows of tiles: (products, blocks, tiles, 16) -> map."""
     code, fields, _, task, _ = begin(name)
     plane, tiles_y = _plane_and_rows(code, fields, task)
@@ -122,6 +146,7 @@ def winograd_output(name: str, target: Target, tile: int, stride: int, with_resi
     residual_place = fields["residual"] + block * fields["residual_plane"] + image * fields["residual_image"]
     lanes, form = _lanes(target), Form(tile, stride)
     kind, span = vector(F32, lanes), form.span
+    pixel, numbers = 16 * ELEMENT_BYTES[precision], _Numbers(target, precision)
     low, high = code.splat(fields.number("low"), lanes), code.splat(fields.number("high"), lanes)
     bias = fields["bias"] + block * 64
     grid = [(r, c) for r in range(tile) for c in range(tile)]
@@ -129,8 +154,8 @@ def winograd_output(name: str, target: Target, tile: int, stride: int, with_resi
     with code.loop(tiles_y[1], tiles_y[0]) as y, code.loop(columns) as x:
         m_at = source + (y * columns + x) * 64
         top, left = y * tile, x * tile
-        to = place + top * row + left * 64
-        added = residual_place + top * residual_row + left * 64
+        to = place + top * row + left * pixel
+        added = residual_place + top * residual_row + left * pixel
         whole = (top + tile <= height) & (left + tile <= width)
         for product in range(span * span):
             code.prefetch(m_at + batch * product + AHEAD)
@@ -142,8 +167,8 @@ def winograd_output(name: str, target: Target, tile: int, stride: int, with_resi
             def finish(r: int, c: int, values: Any = values, offset: Value = offset, part: int = part) -> None:
                 result = values[r][c] + offset
                 if with_residual:
-                    result = result + code.load(kind, added + residual_row * r + (c * 64 + part))
-                code.store(code.minimum(high, code.maximum(low, result)), to + row * r + (c * 64 + part))
+                    result = result + numbers.read(code, added + residual_row * r + c * pixel, part)
+                numbers.write(code, code.minimum(high, code.maximum(low, result)), to + row * r + c * pixel, part)
 
             def all_of_them(finish: Callable[[int, int], None] = finish) -> None:
                 for r, c in grid:

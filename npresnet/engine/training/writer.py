@@ -373,8 +373,9 @@ class TrainingWriter:
             grid = {"tile_rows": rows, "tile_columns": columns, "rows_per_task": tiles_per_task}
             bands = -(-rows // tiles_per_task)
             self._add(
-                c.node.name, f"{name}: inputs", images * inputs * bands, "winograd_input", form.tile, form.stride,
-                **maps_read(own), output=transformed, output_batch=input_batch, **grid,
+                c.node.name, f"{name}: inputs", images * inputs * bands,
+                "winograd_input", "float32", form.tile, form.stride, **maps_read(own),
+                output=transformed, output_batch=input_batch, **grid,
             )  # fmt: skip
             tile_rows, vectors = tile_shape(self._target, tiles, blocks, far=True)
             at = np.array(starts(tiles, tile_rows), np.int64) * (BLOCK * 4)
@@ -402,7 +403,7 @@ class TrainingWriter:
                 }  # fmt: skip
             self._add(
                 c.node.name, f"{name}: outputs", images * blocks * bands,
-                "winograd_output", form.tile, form.stride, residual is not None,
+                "winograd_output", "float32", form.tile, form.stride, residual is not None,
                 input=products, input_batch=output_batch, **maps_written(result), bias=self._keep(np.zeros(blocks * 8)),
                 images=images, height=output.height, width=output.width, low=-math.inf, high=math.inf, **grid, **fields,
             )  # fmt: skip
