@@ -12,7 +12,14 @@ from .runner import run
 from .sampling import fingerprint
 from .tasks import convolve, deinterleave, global_pool, interleave, pool
 from .training.gradients import gradient_kernel, unpack_gradient, weight_gradient
-from .training.normalization import batch_statistics, clear, gradient_sums, normalize, normalize_gradient
+from .training.normalization import (
+    batch_statistics,
+    clear,
+    gradient_sums,
+    normalize,
+    normalize_again,
+    normalize_gradient,
+)
 from .training.packing import pack_weights, pack_winograd
 from .training.pooling import max_pool_gradient, max_pool_indexed, spread_gradient
 from .winograd_tasks import winograd_input, winograd_output
@@ -22,6 +29,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     for function in (
         run, microkernel, convolve, interleave, deinterleave, pool, global_pool, winograd_input, winograd_output,
         fingerprint, gradient_kernel, weight_gradient, unpack_gradient, batch_statistics, normalize, gradient_sums,
-        normalize_gradient, clear, pack_weights, pack_winograd, max_pool_indexed, max_pool_gradient, spread_gradient,
+        normalize_again, normalize_gradient, clear, pack_weights, pack_winograd, max_pool_indexed, max_pool_gradient,
+        spread_gradient,
     )
 }  # fmt: skip

@@ -65,7 +65,7 @@ class Convolution(Node):
     normalization: BatchNorm2d | None
     residual: int | None
     activation: str
-    drop_path: Dropout | None = None  # in training, before the sum
+    drop_path: Dropout | None = None  # of a residual layer's last convolution: in training, before the sum
 
     @property
     def reads(self) -> list[int]:

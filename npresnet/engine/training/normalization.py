@@ -173,6 +173,20 @@ def normalize(name: str, target: Target, held: bool, with_residual: bool, with_d
     return code.finish()
 
 
+def normalize_again(name: str, target: Target) -> str:
+    """``activation(gamma (x - mean) / deviation + beta)`` with the statistics of :func:`normalize`."""
+    code, fields, _, task, _ = begin(name)
+    part = _Part(code, fields, task)
+    saved = _Saved(part)
+    low, high = code.splat(fields.number("low")), code.splat(fields.number("high"))
+    with code.loop(part.last, part.first) as image, code.loop(part.height) as y:
+        source, place = part.row("input", image, y), part.row("output", image, y)
+        with code.loop(part.width) as x:
+            result = code.fma(code.load(F32x16, source + x * 64) - saved.mean, saved.scale, saved.beta)
+            code.store(code.minimum(high, code.maximum(low, result)), place + x * 64)
+    return code.finish()
+
+
 class _Saved:
     """What :func:`normalize` has kept of a block."""
 

@@ -106,9 +106,10 @@ class TrainingWriter:
 
     def __init__(
         self, graph: Graph, machine: Machine, shape: tuple[int, int, int, int], winograd: bool, threads: int,
-        places: Places,
+        places: Places, checkpoint_activations: bool = False,
     ) -> None:  # fmt: skip
         self._graph, self._machine, self._winograd, self._threads = graph, machine, winograd, threads
+        self._checkpoints = checkpoint_activations
         self._target, self._places, self._images = machine.target, places, shape[0]
         self.rows: list[NDArray[np.int64]] = []
         self.steps: list[Step] = []
@@ -122,13 +123,12 @@ class TrainingWriter:
         self._indices: dict[int, int] = {}
         for contents in self._convolutions.values():
             self._ask_for_borders(contents)
-        for number in self._maps:
-            places.place(self._maps[number])
-        for contents in self._convolutions.values():
-            if contents.before is not contents.output:
-                places.place(contents.before)
-        for node in graph.nodes:
+        self._live: set[int] = set()  # ids of the maps that have a place and their contents
+        self._place(self._maps[0])
+        for position, node in enumerate(graph.nodes):
             self._forward(node)
+            if checkpoint_activations:
+                self._forget(position)
         self.forward_steps = len(self.rows)
         self._gradients: dict[int, Map] = {}
         for node in reversed(graph.nodes):
@@ -208,6 +208,36 @@ class TrainingWriter:
         of_weights = len(set(form.kernels)) * inputs * outputs * BLOCK * BLOCK * 4
         return kind, divide(self._images, max(1, max(WORKSPACE, of_weights) // of_image))
 
+    def _place(self, m: Map) -> None:
+        """Give a map memory, unless it has some."""
+        if id(m) not in self._live:
+            self._places.place(m)
+            self._live.add(id(m))
+            self._kept.append(m)  # so that no other map gets the same id
+
+    def _release(self, m: Map) -> None:
+        """Let go of a map's memory, if it still has some."""
+        if id(m) in self._live:
+            self._places.give_back(m.base)
+            self._live.remove(id(m))
+
+    def _forget(self, position: int) -> None:
+        """Let go of what is computed again on the way back: all but the outputs of stem and residual layers."""
+        graph = self._graph
+        node = graph.nodes[position]
+        if isinstance(node, Convolution) and self._convolutions[node.output].before is not self._maps[node.output]:
+            self._release(self._convolutions[node.output].before)
+        later = {number for other in graph.nodes[position + 1 :] for number in other.reads}
+        for number in node.reads:
+            if number not in later and number not in self._kept_outputs:
+                self._release(self._maps[number])
+
+    @property
+    def _kept_outputs(self) -> set[int]:
+        """Outputs of residual layers, and of the stem: what several nodes read."""
+        nodes = [node for node in self._graph.nodes if isinstance(node, Convolution) and node.drop_path is not None]
+        return {0, self._graph.states[0], *(node.output for node in nodes)}
+
     def _keep(self, values: Any) -> int:
         """Keep integers alive and return their address."""
         array = np.ascontiguousarray(values, np.int64)
@@ -229,14 +259,17 @@ class TrainingWriter:
             if node.input == 0:
                 self._interleave()
             contents = self._convolutions[node.output]
+            self._place(contents.before)
             self._convolve(contents)
             if node.normalization is not None:
+                self._place(contents.output)
                 self._normalize(contents, node.normalization)
         elif isinstance(node, Pool):
             self._max_pool(node)
         else:
             assert isinstance(node, GlobalPool)
             source, output = self._maps[node.input], self._maps[node.output]
+            self._place(output)
             self._add(
                 node.name, "global avg pool", source.images * blocks_of(source.channels),
                 "global_pool", "float32", "avg", **maps_read(source),
@@ -450,6 +483,7 @@ class TrainingWriter:
     def _max_pool(self, node: Pool) -> None:
         source, output, module = self._maps[node.input], self._maps[node.output], node.layer
         assert isinstance(module, MaxPool2d)
+        self._place(output)
         planes = output.images * blocks_of(output.channels)
         self._indices[node.output] = self._places.take(planes * output.height * output.width * BLOCK)
         self._add(
@@ -469,21 +503,25 @@ class TrainingWriter:
         else:
             assert isinstance(node, Convolution)
             c = self._convolutions[node.output]
+            learns = isinstance(c.weight, Parameter) and c.weight.requires_grad
             if node.normalization is not None:
-                gradient = self._normalization_gradient(c, node.normalization)
+                self._compute_again(c)
+                self._normalization_gradient(c, node.normalization)
+                dz = c.before
             else:
-                gradient = self._gradients.pop(node.output)
-            if isinstance(c.weight, Parameter) and c.weight.requires_grad:
-                self._weight_gradient(c, c.before if node.normalization is not None else gradient)
+                dz = self._gradients.pop(node.output)
+            self._release(c.output)  # whoever reads it has had its way back
+            if learns:
+                self._compute_source_again(c)
+                self._weight_gradient(c, dz)
             if node.input in self._learns:
-                self._input_gradient(c, c.before if node.normalization is not None else gradient)
-            if node.normalization is None:
-                self._places.give_back(gradient.base)
+                self._input_gradient(c, dz)
+            self._release(dz)
 
     def _new_gradient(self, number: int) -> Map:
         m = self._maps[number]
         gradient = Map(m.channels, m.images, m.height, m.width, 4)
-        self._places.place(gradient)
+        self._place(gradient)
         self._gradients[number] = gradient
         return gradient
 
@@ -507,9 +545,33 @@ class TrainingWriter:
                 height=dx.height, width=dx.width, out_height=dy.height, out_width=dy.width,
                 stride=module.stride, padding=module.padding, index=self._indices[node.output],
             )  # fmt: skip
-        self._places.give_back(dy.base)
+        self._release(dy)
+        self._release(self._maps[node.output])
+        self._places.give_back(self._indices[node.output])
 
-    def _normalization_gradient(self, c: Contents, norm: BatchNorm2d) -> Map:
+    def _compute_again(self, c: Contents) -> None:
+        """Make the input of a normalisation anew, if it was forgotten."""
+        if id(c.before) not in self._live:
+            self._compute_source_again(c)
+            self._place(c.before)
+            self._convolve(c)
+
+    def _compute_source_again(self, c: Contents) -> None:
+        """Make the input of a convolution anew, if it was forgotten: the output of the one before."""
+        if id(c.source) in self._live:
+            return
+        maker = self._convolutions[c.node.input]
+        self._compute_again(maker)
+        self._place(c.source)
+        low, high = BOUNDS[maker.node.activation]
+        parts = self._parts(maker.before)
+        self._add(
+            maker.node.name, "normalise again", int(blocks_of(maker.out_channels) * parts["parts"]), "normalize_again",
+            **maps_read(maker.before), **maps_written(c.source), **parts, statistics=maker.statistics,
+            low=low, high=high,
+        )  # fmt: skip
+
+    def _normalization_gradient(self, c: Contents, norm: BatchNorm2d) -> None:
         dy, z, name = self._gradients.pop(c.node.output), c.before, c.node.name
         low, high = BOUNDS[c.node.activation]
         where = "everywhere" if c.node.activation == "identity" else "input" if c.node.residual is None else "output"
@@ -532,8 +594,7 @@ class TrainingWriter:
             assert residual not in self._gradients
             self._gradients[residual] = dy
         else:
-            self._places.give_back(dy.base)
-        return dy
+            self._release(dy)
 
     def _weight_gradient(self, c: Contents, dz: Map) -> None:
         """Two steps: sums in the order of the kernel, and from there to the parameter's gradient."""
