@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .gradcheck import gradcheck
     from .image import ImageProcessor
     from .picture import ImageError
+    from .train import Trainer, evaluate
 
 __version__ = "0.1.0"
 
@@ -83,8 +84,10 @@ __all__ = [
     "ResNetConfig",
     "ResNetForImageClassification",
     "ResNetModel",
+    "Trainer",
     "WideResNet50_2",
     "WideResNet101_2",
+    "evaluate",
     "fetch",
     "gradcheck",
     "load",
@@ -97,6 +100,8 @@ _LAZY = {
     "CheckpointError": "checkpoint",
     "ImageError": "picture",
     "ImageProcessor": "image",
+    "Trainer": "train",
+    "evaluate": "train",
     "fetch": "fetching",
     "gradcheck": "gradcheck",
 }

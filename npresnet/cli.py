@@ -17,14 +17,16 @@ from typing import TextIO
 
 from npresnet import __version__
 
-COMMANDS = ("predict", "convert", "fetch", "summary", "bench")
+COMMANDS = ("predict", "train", "evaluate", "convert", "fetch", "summary", "bench")
 
-DESCRIPTION = "ResNet in pure Python: classify pictures, convert and fetch checkpoints, look inside a network."
+DESCRIPTION = "ResNet in pure Python: classify pictures, train networks, convert and fetch checkpoints."
 EPILOG = """\
 examples:
   npresnet predict photo.jpg                        what is in the picture?
   npresnet fetch resnet50 -o weights/r50.npz        official weights, verified and converted
   npresnet predict photos/ --weights weights/r50.npz --csv labels.csv
+  npresnet train cifar10 --data cifar-10-python.tar.gz -o runs/first
+  npresnet evaluate runs/first                      top-1, confusion, calibration
   npresnet convert resnet50.pth r50.safetensors     no PyTorch needed
   npresnet summary resnet50                         shapes, parameters, multiply-adds
   npresnet bench                                    how fast, compared with PyTorch and ONNX Runtime?

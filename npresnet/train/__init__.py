@@ -14,11 +14,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .averaging import ExponentialAverage
     from .clipping import clip_gradients, gradient_norm
+    from .data import open_dataset, split_dataset
+    from .diagnosis import TrainingDiverged
+    from .evaluation import evaluate
     from .groups import ParameterGroup, layerwise_lr_scales, parameter_groups
+    from .interrupt import TrainingInterrupted
+    from .launch import new_run, resume_run
+    from .log import EpochRecord, History
+    from .metrics import Evaluation, Metrics
     from .mixing import mix
     from .optimizers import LAMB, OPTIMIZERS, SGD, AdamW, Optimizer
+    from .recipe import Recipe, RecipeError
+    from .recipe_files import packaged_recipes, read_recipe
+    from .report import save_evaluation
     from .schedules import SCHEDULES, Schedule, make_schedule
     from .stopping import EarlyStopping
+    from .trainer import Trainer
 
 __all__ = [
     "LAMB",
@@ -27,16 +38,33 @@ __all__ = [
     "SGD",
     "AdamW",
     "EarlyStopping",
+    "EpochRecord",
+    "Evaluation",
     "ExponentialAverage",
+    "History",
+    "Metrics",
     "Optimizer",
     "ParameterGroup",
+    "Recipe",
+    "RecipeError",
     "Schedule",
+    "Trainer",
+    "TrainingDiverged",
+    "TrainingInterrupted",
     "clip_gradients",
+    "evaluate",
     "gradient_norm",
     "layerwise_lr_scales",
     "make_schedule",
     "mix",
+    "new_run",
+    "open_dataset",
+    "packaged_recipes",
     "parameter_groups",
+    "read_recipe",
+    "resume_run",
+    "save_evaluation",
+    "split_dataset",
 ]
 
 # Imported when first used: a program that only reads data needs no optimiser, and the other way round.
@@ -47,16 +75,33 @@ _LAZY = {
     "SGD": "optimizers",
     "AdamW": "optimizers",
     "EarlyStopping": "stopping",
+    "EpochRecord": "log",
+    "Evaluation": "metrics",
     "ExponentialAverage": "averaging",
+    "History": "log",
+    "Metrics": "metrics",
     "Optimizer": "optimizers",
     "ParameterGroup": "groups",
+    "Recipe": "recipe",
+    "RecipeError": "recipe",
     "Schedule": "schedules",
+    "Trainer": "trainer",
+    "TrainingDiverged": "diagnosis",
+    "TrainingInterrupted": "interrupt",
     "clip_gradients": "clipping",
+    "evaluate": "evaluation",
     "gradient_norm": "clipping",
     "layerwise_lr_scales": "groups",
     "make_schedule": "schedules",
     "mix": "mixing",
+    "new_run": "launch",
+    "open_dataset": "data",
+    "packaged_recipes": "recipe_files",
     "parameter_groups": "groups",
+    "read_recipe": "recipe_files",
+    "resume_run": "launch",
+    "save_evaluation": "report",
+    "split_dataset": "data",
 }
 
 
