@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..layout import Map, zeroed
 
-SPACING = 4096 + 320  # bytes; the same address modulo 4096 in many arrays is slow to reach
+SPACING = 4096 + 1664  # bytes; the same address modulo 4096 in many arrays is slow to reach
 FOREVER = 1 << 60
 
 
