@@ -22,7 +22,8 @@ engine computes the same numbers (to rounding) in a form that a processor likes.
     take tasks from shared counters. No result depends on which thread did what.
 7.  *Compile once* (:mod:`.machine`, :mod:`.codecache`). Machine code is kept on disk for the next process.
 
-:class:`.Plan` puts it together; ``model.compile()`` returns one, and ``model.predict`` uses one.
+:class:`.Plan` puts it together; ``model.compile()`` returns one, and ``model.predict`` uses one. Training on the same
+kernels is a room of its own, :mod:`.training`.
 """
 
 from .peak import peak_gflops
