@@ -173,6 +173,11 @@ class Forward(Convolver):
 
     def _normalize(self, c: Contents, norm: BatchNorm2d) -> None:
         z, output, name, blocks = c.before, c.output, c.node.name, blocks_of(c.out_channels)
+        if z.images * z.height * z.width == 1 and not norm.frozen:
+            raise ValueError(
+                f"{name}: batch normalisation in training needs more than one value per channel, found one image of "
+                "1x1 pixels there; use a larger batch or image, or hold its statistics"
+            )
         statistics = np.zeros(blocks * STATISTICS_BYTES // 4, np.float32)
         self._kept.append(statistics)
         c.statistics = statistics.ctypes.data

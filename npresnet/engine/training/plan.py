@@ -86,8 +86,18 @@ class TrainingPlan:
         return parameters, [module.frozen for module in modules if isinstance(module, BatchNorm2d)], rates
 
     def forward(self, x: NDArray[Any]) -> Array:
-        """Return the pooled features (N, C) of a batch (N, C, H, W), and update the running statistics."""
+        """Return the pooled features (N, C) of a batch (N, C, H, W), and update the running statistics.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit, the image is too small, or a BatchNorm would see a single value per channel.
+        """
         x = np.ascontiguousarray(x, np.float32)
+        first: Any = self._graph.nodes[0].layer
+        if x.ndim != 4 or x.shape[1] != first.weight.shape[1] or not len(x):
+            wanted = f"(N, {first.weight.shape[1]}, H, W) with at least one image"
+            raise ValueError(f"pixel_values must be {wanted}, found shape {x.shape}")
         with exclusively():
             state = (x.shape, self._settings)
             if self._program is None or state != self._state:
