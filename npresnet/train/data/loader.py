@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -263,17 +264,15 @@ class Loader:
 
     def _one_by_one(self, indices: np.ndarray, draws: BatchDraws, out: np.ndarray) -> None:
         for n, index in enumerate(indices.tolist()):
-            try:
-                image = to_channels(self.dataset.image(index), self.channels)
+            with _blaming(self.dataset, index):
+                image = self.dataset.image(index)
+            with _blaming(self.dataset, index):
+                image = to_channels(image, self.channels)
                 if self.augment is not None:
                     image = self.augment(image, draws[n])
                 elif image.shape[:2] != self.size:
                     image = self._processor.pixels(image)
                 self._check(image.shape, image.dtype)
-            except MemoryError:
-                raise
-            except Exception as error:
-                raise _blame(self.dataset, index, error) from error
             self._normalise(image[None], out[n : n + 1])
 
     def _check(self, shape: tuple[int, ...], dtype: Any) -> None:
@@ -300,8 +299,17 @@ class _Normalisation:
                 np.take(self._table[c], image[:, :, plane], out=values[c], mode="clip")  # no buffer, unlike "raise"
 
 
-def _blame(dataset: Dataset, index: int, error: Exception) -> DatasetError:
-    file = source(dataset, index)
-    name = f"image {index} of {dataset.name}" + ("" if file is None or file in str(error) else f" ({file})")
-    reason = str(error) if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {error}"
-    return DatasetError(f"{name}: {reason}")
+@contextmanager
+def _blaming(dataset: Dataset, index: int) -> Iterator[None]:
+    """Raise every error as a :class:`DatasetError` that names the image."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, DatasetError) and str(error).startswith("image "):  # the data set has named it
+            raise
+        file = source(dataset, index)
+        name = f"image {index} of {dataset.name}" + ("" if file is None or file in str(error) else f" ({file})")
+        reason = str(error) if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {error}"
+        raise DatasetError(f"{name}: {reason}") from error
