@@ -180,10 +180,9 @@ def report(trainer: Trainer, data: Data) -> None:
         top5 = "" if evaluation.top5 is None else f", top-5 {100 * evaluation.top5:.2f} %"
         print(f"test: {100 * evaluation.top1:.2f} % of {evaluation.images:,} images right{top5}")
     if trainer.best_path is not None:
-        print(f"weights: {trainer.best_path}")
-        print(
-            f"next: npresnet evaluate {trainer.best_path.parent}  or  npresnet predict PHOTO --weights {trainer.best_path}"
-        )
+        path = trainer.best_path
+        print(f"weights: {path}")
+        print(f"next: npresnet evaluate {path.parent}  or  npresnet predict PHOTO --weights {path}")
 
 
 def print_list() -> None:

@@ -29,12 +29,14 @@ class Statistics:
 
     def __init__(self, model: Module) -> None:
         norms = [module for _, module in model.named_modules() if isinstance(module, BatchNorm2d)]
-        self._before = [(norm, norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]
+        self._before = [
+            (norm, norm.running_mean.copy(), norm.running_var.copy(), norm.num_batches_tracked) for norm in norms
+        ]
 
     def restore(self) -> None:
-        """Put them back. A layer replaces its arrays, it does not change them."""
+        """Put them back."""
         for norm, mean, variance, count in self._before:
-            norm.running_mean, norm.running_var, norm.num_batches_tracked = mean, variance, count
+            norm.running_mean, norm.running_var, norm.num_batches_tracked = mean.copy(), variance.copy(), count
 
 
 def find_origin(model: ResNetForImageClassification, pixel_values: Array) -> str:

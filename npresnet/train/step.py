@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels import active_backend
 from ..nn import Dropout
 from ..resnet import ResNetForImageClassification
 
@@ -48,7 +49,12 @@ class TrainingStep:
 
 
 def make_step(model: ResNetForImageClassification) -> Step:
-    """Return the fastest implementation for a model as it is now: which parameters learn, which statistics are held."""
+    """Return the fastest implementation for a model as it is now: the engine's, where it covers the model."""
+    if active_backend() == "numba" and model.dtype == np.float32:
+        from .compiled import CompiledStep
+
+        if CompiledStep.why_not(model) is None:
+            return CompiledStep(model)
     return TrainingStep(model)
 
 
