@@ -64,6 +64,9 @@ def test_otherwise_one_by_one(reason: str, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(module, "MAX_DECODED", 6 * 8 * 8 * 3 - 1)
     dataset = CompressedDataset(*encode(images), np.zeros(6, int))
     assert dataset.images(np.arange(2)) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "open_image", None)  # it has been found out, and is not tried again
+        assert dataset.images(np.arange(2)) is None
     assert Subset(dataset, [1, 3]).images(np.arange(2)) is None
     for n, image in enumerate(images):
         np.testing.assert_array_equal(dataset.image(n), image)
