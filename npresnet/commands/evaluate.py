@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -50,13 +51,16 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print, and write files."""
     from npresnet.train.evaluation import evaluate
     from npresnet.train.report import save_evaluation
+    from npresnet.zoo import load
 
     weights = find_checkpoint(Path(args.model))
     data = find_data(weights, args.data, args.split)
+    model = load(weights)
     if args.output is not None:
         Path(args.output).mkdir(parents=True, exist_ok=True)  # a bad path must not show after minutes
     with progress(len(data), quiet=not sys.stderr.isatty()) as advance:
-        evaluation = evaluate(weights, data, batch_size=args.batch_size, workers=args.workers, advance=advance)
+        evaluation = evaluate(model, data, batch_size=args.batch_size, workers=args.workers, advance=advance)
+    evaluation = dataclasses.replace(evaluation, weights=str(weights))
     print(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False) if args.json else evaluation)
     if args.output is not None:
         written = save_evaluation(evaluation, args.output)

@@ -16,6 +16,9 @@ from ..resnet import ResNetForImageClassification
 from ..zoo import load
 from .data import Dataset, dataset_splits, open_dataset, split_dataset
 from .recipe import DataRecipe, ModelRecipe, Recipe, RecipeError
+from .recipe_files import read_recipe
+from .resuming import FREE_TO_CHANGE
+from .rundir import LAST, RECIPE
 from .state import load_state
 from .trainer import Trainer
 
@@ -175,14 +178,35 @@ def resume_run(directory: str | os.PathLike[str], *, progress: bool = True, **ch
     ------
     FileNotFoundError, CheckpointError
         If there is no run, or it is damaged.
+    ValueError
+        If recipe.toml was changed since, or last.npz comes from another run.
     """
     directory = Path(directory)
     if directory.is_file() and directory.name == "last.npz":
         directory = directory.parent
     state = load_state(directory)
-    recipe = Recipe.from_dict(state.recipe).replace(**changes)
+    recipe = Recipe.from_dict(state.recipe)
+    _compare_with_file(recipe, directory)
+    recipe = recipe.replace(**changes)
     data = open_data(recipe.data, recipe.run.seed)
     model = ResNetForImageClassification(state.config, _initialize=False)
     if state.preprocessing is not None:
         model.processor = ImageProcessor.from_dict(state.preprocessing)
     return Trainer(model, data.train, data.validation, recipe, output_dir=directory, progress=progress), data
+
+
+def _compare_with_file(recipe: Recipe, directory: Path) -> None:
+    """Raise if the recipe that people see is not the one in the state."""
+    file = directory / RECIPE
+    if not file.is_file():
+        return
+    different = {key: pair for key, pair in recipe.differences(read_recipe(file)).items() if key not in FREE_TO_CHANGE}
+    if different:
+        lines = [
+            f"{key}: {inside!r} in the training, {outside!r} in the file"
+            for key, (inside, outside) in different.items()
+        ]
+        raise ValueError(
+            f"{file} does not describe the training in {directory / LAST}:\n  " + "\n  ".join(lines) + "\nA training "
+            "goes on as it began: put the file back as it was, or begin a new run with it in another directory"
+        )

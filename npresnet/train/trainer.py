@@ -103,7 +103,7 @@ class Trainer:
         recipe = Recipe() if recipe is None else recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
         recipe = recipe.replace(**changes) if changes else recipe
         _check_model(model)
-        sets = [(getattr(part, "dataset", part), role) for part, role in ((train, "train"), (validation, "validation"))]
+        sets = [(_dataset(part), role) for part, role in ((train, "train"), (validation, "validation"))]
         for dataset, role in sets:
             if dataset is not None:
                 check_classes(dataset, model, role)
@@ -454,6 +454,11 @@ def _check_model(model: Any) -> None:
         )
     if config.problem_type not in (None, "single_label_classification"):
         raise ValueError(f"training minimises cross-entropy; the model is made for {config.problem_type}")
+
+
+def _dataset(part: Any) -> Any:
+    """The data set of a loader, or what is a data set already."""
+    return part.dataset if hasattr(part, "epoch") else part
 
 
 def _stopping(recipe: Recipe, validates: bool) -> EarlyStopping | None:
