@@ -135,3 +135,11 @@ def test_classes_that_the_model_does_not_know(capsys: pytest.CaptureFixture[str]
     status, _, err = run(capsys, "evaluate", weights, "--data", photos)
     assert status == 1
     assert "photos: the class 'up' is not one of the model's 4 (north, east, south, ...)" in err
+
+
+def test_a_run_whose_first_epoch_is_not_over(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    Path("run/last.npz").touch()
+    status, _, err = run(capsys, "evaluate", "run")
+    assert status == 1
+    assert "run holds no best.npz yet: its first epoch is not over" in err

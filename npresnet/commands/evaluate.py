@@ -70,7 +70,13 @@ def run(args: argparse.Namespace) -> int:
 
 def find_checkpoint(path: Path) -> Path:
     """The weights that an argument stands for: the best ones of a run, or a checkpoint."""
-    return path / "best.npz" if (path / "best.npz").is_file() else path
+    if (path / "best.npz").is_file():
+        return path / "best.npz"
+    if (path / "last.npz").is_file():
+        raise FileNotFoundError(
+            f"{path} holds no best.npz yet: its first epoch is not over; npresnet train --resume {path}"
+        )
+    return path
 
 
 def find_data(weights: Path, path: str | None, split: str | None) -> Dataset:

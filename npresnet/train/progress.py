@@ -114,7 +114,7 @@ class BarProgress(LineProgress):
 
         self._console = Console(stderr=True, highlight=False)
         columns: tuple[Any, ...] = (
-            TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.description}"), BarColumn(bar_width=8), TextColumn("{task.fields[figures]}"),
         )  # fmt: skip
         self._bar = Bar(*columns, console=self._console, transient=True, redirect_stdout=False)
         self._task = self._bar.add_task("starting", total=None, figures="")
@@ -123,8 +123,8 @@ class BarProgress(LineProgress):
     def batch(self, figures: Figures) -> None:
         """See :class:`Progress`."""
         text = (
-            f"loss {figures.loss:.4f}  accuracy {100 * figures.accuracy:.2f} %  lr {figures.learning_rate:.3g}  "
-            f"{figures.images_per_second:,.0f} images/s  {format_time(figures.seconds_left)} left"
+            f"loss {figures.loss:.3f}  acc {100 * figures.accuracy:.1f} %  lr {figures.learning_rate:.3g}  "
+            f"{figures.images_per_second:,.0f} img/s  {format_time(figures.seconds_left)} left"
         )
         title = f"epoch {figures.epoch}/{figures.epochs}"
         self._bar.update(self._task, description=title, completed=figures.batch, total=figures.batches, figures=text)

@@ -235,6 +235,8 @@ class Trainer:
         )
         if position.step:
             text += f"; going on at epoch {min(position.epoch + 1, epochs)}, batch {position.batch + 1}"
+        if self.recipe.model.unfreeze_every:
+            text += f"\nlearning: {self._learning.part(position.epoch)}"
         return text
 
     def _learn(self, interrupts: Interrupts) -> None:
@@ -242,6 +244,7 @@ class Trainer:
         position = self._position
         if self._learning.apply(position.epoch):
             self._descent.prepare()
+            self._progress.note(f"learning from now on: {self._learning.part(position.epoch)}")
         if position.batch >= self._batches:
             return
         batches: Any = self._train.epoch(position.epoch, start=position.batch)

@@ -49,11 +49,10 @@ class Learning:
 
     def part(self, epoch: int) -> str:
         """What learns in an epoch, counted from 0, for people."""
-        waiting = len(self._waiting(epoch))
-        if not waiting:
-            return "all parts that are not frozen"
-        learning = self._parts[waiting:]
-        return f"the classifier and {', '.join(learning)}" if learning else "the classifier"
+        ready = self._parts[len(self._waiting(epoch)) :]
+        free = [name for name in self._parameters if name not in self._fixed]
+        parts = [part for part in ready if any(name.startswith(f"{part}.") for name in free)]
+        return ", ".join([*parts, "classifier"])
 
     def apply(self, epoch: int) -> bool:
         """Set what learns in an epoch, counted from 0; return whether anything changed."""
