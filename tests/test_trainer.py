@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,16 @@ def test_the_log_says_what_the_history_says(tmp_path: Path) -> None:
         for name in ("learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
             assert float(row[name]) == pytest.approx(getattr(record, name), rel=1e-5), name
     assert rows[0]["validation_top5"] == ""  # four classes
+
+
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    Trainer(toy.model(), loader(), None, output_dir=tmp_path / "run", epochs=1, lr=0.05).fit()
+    assert "there will be no curves.png: pip install 'npresnet[plots]'" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"recipe.toml", "log.csv", "last.npz", "best.npz"}
 
 
 def test_early_stopping() -> None:

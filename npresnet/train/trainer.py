@@ -20,6 +20,7 @@ from typing import Any
 from ..resnet import ResNetForImageClassification
 from .averaging import ExponentialAverage
 from .checking import check_images
+from .curves import need_matplotlib
 from .descent import Descent
 from .diagnosis import TrainingDiverged
 from .inference import make_inference
@@ -226,6 +227,8 @@ class Trainer:
         self._is_begun = True
         self._saved_at = time.monotonic()
         self._progress.begin(self._announcement())
+        if directory is not None and (advice := need_matplotlib()) is not None:
+            self._progress.note(advice)
 
     def _announcement(self) -> str:
         position, epochs = self._position, self.recipe.run.epochs
