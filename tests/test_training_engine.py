@@ -160,6 +160,18 @@ def test_every_processor(name: str, target: Target) -> None:
         assert_close("training by Winograd" if winograd else "training", found, expected(name), RMS, LARGEST)
 
 
+def test_activation_checkpointing_needs_less_memory() -> None:
+    """Of many layers only a few maps are kept; the results above are the same to the last bit."""
+    model = ResNetForImageClassification(npresnet.ResNetConfig(**{**CIFAR, "depths": (4, 4, 4)}), seed=0).train()
+    sizes = []
+    for checkpoints in (False, True):
+        plan = TrainingPlan(graph_of(model), checkpoint_activations=checkpoints)
+        assert plan.memory_bytes == 0
+        plan.forward(pixels(4, 3, 24, 24))
+        sizes.append(plan.memory_bytes)
+    assert sizes[1] < 0.7 * sizes[0]
+
+
 def test_a_wide_picture() -> None:
     """Rows longer than a sum in float32 may be; all the gradients in them are alike, so that their sums round more."""
     wide = Pair((2, 9, 930), embedding_size=10, hidden_sizes=(10,), depths=(1,))
@@ -643,6 +655,21 @@ def test_a_number_that_is_none(held: bool) -> None:
         assert np.array_equal(np.isnan(found.gradients[name]), np.isnan(gradient)), name  # type: ignore[arg-type]
     for name, array in exact.buffers.items():
         assert np.array_equal(np.isnan(found.buffers[name]), np.isnan(array)), name
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+@pytest.mark.parametrize("name", ["four stages", "bottleneck v1", "cifar", "output stride 8", "odd channels", "relu6"])
+def test_nothing_is_left_of_a_batch_of_nan(name: str, checkpoints: bool) -> None:
+    """All memory that a step reads is written by it, or zero: borders, lanes without a channel, ends of tiles."""
+    few = pair(name)
+    model = few.model()
+    buffers = buffers_of(model)
+    plan = TrainingPlan(graph_of(model), checkpoint_activations=checkpoints)
+    ruined = compiled_step(plan, model, np.full_like(few.x, np.nan), np.full_like(few.upstream, np.nan))
+    assert np.isnan(ruined.pooled).all()
+    model.zero_grad()
+    model.resnet.load_state_dict(buffers, strict=False)
+    assert_same(compiled_step(plan, model, few.x, few.upstream), few.found())
 
 
 def test_statistics_of_numbers_far_from_zero() -> None:
