@@ -75,9 +75,7 @@ def test_plain_scores_of_a_regression(fields: dict[str, Any]) -> None:
     exact = model_of(**fields).astype(np.float64)
     pixels = exact.processor(images).astype(np.float64)
     features, layer = exact.resnet(pixels).pooler_output.reshape(2, -1), exact.classifier[1]
-    summed = (
-        np.abs(features) @ np.abs(layer.weight.data).T
-    )  # a sum is as exact as its terms
+    summed = np.abs(features) @ np.abs(layer.weight.data).T  # a sum is as exact as its terms
     for ranked, row, size in zip(model.predict(images), exact(pixels).logits, summed, strict=True):
         error = np.abs([p.score for p in ranked] - np.sort(row)[::-1])
         agree("regression scores", error + size.max(), np.full(len(row), size.max()), 1e-6)
