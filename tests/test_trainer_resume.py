@@ -101,6 +101,15 @@ def test_after_many_stops(tmp_path: Path, whole: Callable[[str], Path]) -> None:
     assert_same_run(tmp_path / "run", whole("sgd"))
 
 
+def test_checkpointed_activations_change_no_bit(tmp_path: Path, whole: Callable[[str], Path]) -> None:
+    """A run may even begin without them and go on with them."""
+    trainer(tmp_path / "other", checkpoint_activations=True, **KINDS["sgd"]).fit()
+    ours, theirs = load_state(tmp_path / "other"), load_state(whole("sgd"))
+    for group in theirs.arrays:
+        for name, array in theirs.arrays[group].items():
+            np.testing.assert_array_equal(ours.arrays[group][name], array, err_msg=f"{group} {name}")
+
+
 def test_in_the_same_process(tmp_path: Path, whole: Callable[[str], Path]) -> None:
     """As in a notebook: fit, stop, fit again."""
     own = trainer(tmp_path / "run", 8, **KINDS["sgd"])

@@ -150,7 +150,7 @@ def resume(args: argparse.Namespace, changes: dict[str, Any]) -> tuple[Trainer, 
     if fixed:
         args.parser.error(
             f"--resume goes on with the recipe of the run, in its directory; leave out {', '.join(fixed)} "
-            f"(only --data, --workers and --set save_minutes=N may change)"
+            "(only --data, --workers, and --set of save_minutes and checkpoint_activations may change)"
         )
     return resume_run(args.resume, progress=not args.quiet, **changes)
 

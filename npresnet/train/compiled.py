@@ -22,6 +22,9 @@ class CompiledStep:
         By default ``NPRESNET_NUM_THREADS``, or the cores.
     winograd : bool
         Allow Winograd's algorithm, which multiplies less and rounds a little more.
+    checkpoint_activations : bool
+        Keep less of the forward pass and compute it again on the way back: less memory, more time; see
+        :class:`~npresnet.engine.training.TrainingPlan`. Results are the same to the last bit.
 
     Raises
     ------
@@ -34,13 +37,17 @@ class CompiledStep:
     """
 
     def __init__(
-        self, model: ResNetForImageClassification, num_threads: int | None = None, winograd: bool = True
+        self,
+        model: ResNetForImageClassification,
+        num_threads: int | None = None,
+        winograd: bool = True,
+        checkpoint_activations: bool = False,
     ) -> None:
         reason = self.why_not(model)
         if reason is not None:
             raise ValueError(f"the engine cannot train this model: {reason}")
         self.model = model
-        self.plan = TrainingPlan(_graph(model), num_threads, winograd)
+        self.plan = TrainingPlan(_graph(model), num_threads, winograd, checkpoint_activations=checkpoint_activations)
 
     @staticmethod
     def why_not(model: ResNetForImageClassification) -> str | None:

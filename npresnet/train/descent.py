@@ -73,7 +73,7 @@ class Descent:
 
     def prepare(self) -> None:
         """Make forward and backward pass anew: other parameters learn, or other statistics are held."""
-        self._step = make_step(self._model)
+        self._step = make_step(self._model, self._recipe.run.checkpoint_activations)
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 0."""

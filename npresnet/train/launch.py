@@ -166,7 +166,7 @@ def resume_run(directory: str | os.PathLike[str], *, progress: bool = True, **ch
     progress : bool
         Show how it goes.
     **changes
-        What may be changed: ``path``, of the data, ``workers`` and ``save_minutes``.
+        What may be changed: ``path``, of the data, ``workers``, ``save_minutes`` and ``checkpoint_activations``.
 
     Returns
     -------

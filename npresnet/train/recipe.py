@@ -160,6 +160,7 @@ class RunRecipe(Section):
     patience: int | None = key(None, integer(1), "epochs without an improvement after which to stop early")
     min_delta: float = key(0.0, number(0), "what counts as an improvement for patience")
     save_minutes: float = key(10.0, number(0), "time between saves within an epoch")
+    checkpoint_activations: bool = key(False, flag, "compute maps twice rather than keep them: less memory")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..resnet import ResNetForImageClassification
 from .recipe import Recipe
 from .state import versions
 
-FREE_TO_CHANGE = ("data.path", "data.check", "data.workers", "run.save_minutes")
+FREE_TO_CHANGE = ("data.path", "data.check", "data.workers", "run.save_minutes", "run.checkpoint_activations")
 """Keys of a recipe that have no influence on the result, and may differ when a training goes on."""
 
 

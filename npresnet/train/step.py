@@ -48,13 +48,20 @@ class TrainingStep:
         self.model.backward(dlogits)
 
 
-def make_step(model: ResNetForImageClassification) -> Step:
-    """Return the fastest implementation for a model as it is now: the engine's, where it covers the model."""
+def make_step(model: ResNetForImageClassification, checkpoint_activations: bool = False) -> Step:
+    """Return the fastest implementation for a model as it is now: the engine's, where it covers the model.
+
+    Parameters
+    ----------
+    model : ResNetForImageClassification
+    checkpoint_activations : bool
+        Less memory for more time, see :class:`.compiled.CompiledStep`; the ordinary path always keeps everything.
+    """
     if active_backend() == "numba" and model.dtype == np.float32:
         from .compiled import CompiledStep
 
         if CompiledStep.why_not(model) is None:
-            return CompiledStep(model)
+            return CompiledStep(model, checkpoint_activations=checkpoint_activations)
     return TrainingStep(model)
 
 
