@@ -10,8 +10,10 @@ How the figures come about, one file an idea:
 * :mod:`.turns`: contestants take turns, so that whatever disturbs the machine disturbs all of them, and ratios are
   taken within a round;
 * :mod:`.first_prediction`, :mod:`.starts`: what a new process takes in time and memory until its first prediction;
+* :mod:`.timing`: workers in turns, and the figures that follow from their times;
 * :mod:`.match` puts these together for a model, :mod:`.run` for all models;
-* :mod:`.report`, :mod:`.chart`: the outcome for people.
+* :mod:`.report`, :mod:`.chart`: the outcome for people;
+* :mod:`.training`: the same for training steps.
 
 Nothing but NumPy is imported by a process that times npresnet; PyTorch and ONNX Runtime are imported only where they
 are the contestant.

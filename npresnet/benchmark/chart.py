@@ -26,7 +26,7 @@ def need_matplotlib() -> None:
 
 
 def draw(document: dict[str, Any], path: str | os.PathLike[str], form: str) -> None:
-    """Write a picture of a document of :func:`.run.run_benchmark`.
+    """Write a picture of a document of :func:`.run.run_benchmark` or :func:`.training.run.run_training_benchmark`.
 
     Parameters
     ----------
@@ -60,5 +60,6 @@ def draw(document: dict[str, Any], path: str | os.PathLike[str], form: str) -> N
         axis.margins(x=0.12)
         axis.set_title(title, loc="left", fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].set_xlabel(f"ms, {document['threads']} threads, {document['machine']['processor']}")
+    unit = "ms of a training step" if document["task"] == "training" else "ms"
+    axes[-1].set_xlabel(f"{unit}, {document['threads']} threads, {document['machine']['processor']}")
     figure.savefig(path, format=form, dpi=150)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,14 @@ import numpy as np
 
 from npresnet.config import ResNetConfig
 
-from . import BenchmarkError, turns
+from . import BenchmarkError
 from .check import Verdict, failed, judge
 from .contestants import BASELINE, Contestant
 from .material import Material
 from .process import WorkerError
 from .progress import Progress
 from .starts import measure_starts
+from .timing import figures, time_in_turns
 
 
 @dataclass(frozen=True)
@@ -139,27 +139,10 @@ class Match:
         """Check everyone's logits, then let those who are right take turns."""
         self.progress.stage(f"{self.name}: checking batch {batch}")
         verdicts = {contestant: self._check(contestant, batch) for contestant in self._workers}
-        failures = dict(self._failures)
-
-        def turn(contestant: Contestant) -> list[float]:
-            if contestant in failures:
-                return []
-            try:
-                answer = self._workers[contestant].ask("time", batch=batch, seconds=turns.SECONDS, calls=turns.CALLS)
-            except WorkerError as error:
-                failures[contestant] = str(error)
-                return []
-            milliseconds: list[float] = answer["milliseconds"]
-            return milliseconds
-
         self.progress.stage(f"{self.name}: timing batch {batch}")
-        times = turns.take_turns(
-            [contestant for contestant, verdict in verdicts.items() if verdict.right],
-            turn,
-            self.request.rounds,
-            turns.PAUSE,
-            tell=lambda number: self.progress.step(f"round {number + 1} of {self.request.rounds}"),
-        )
+        right = {contestant: self._workers[contestant] for contestant, verdict in verdicts.items() if verdict.right}
+        times, failures = time_in_turns(right, batch, self.request.rounds, self.progress)
+        failures |= self._failures
         ours = None if BASELINE in failures else times.get(BASELINE)
         results = []
         for contestant in self.contestants:
@@ -167,7 +150,8 @@ class Match:
             verdict = verdicts.get(contestant, failed(failure))
             result = _describe(contestant, batch, verdict, failure)
             if result["status"] == "timed":
-                result |= _figures(times[contestant], ours, 2e-6 * macs * batch, batch)
+                result |= figures(times[contestant], ours, batch)
+                result["gflops"] = 2e-9 * macs * result["images_per_second"]
             results.append(result)
         return results
 
@@ -208,23 +192,4 @@ def _describe(contestant: Contestant, batch: int, verdict: Verdict, failure: str
         "status": "failed" if failure else "timed" if verdict.right else "wrong",
         "reason": failure or verdict.reason or None,
         "error": {name: value if math.isfinite(value) else None for name, value in found.items()},
-    }
-
-
-def _figures(
-    times: Sequence[Sequence[float]],
-    ours: Sequence[Sequence[float]] | None,
-    operations: float,
-    batch: int,
-) -> dict[str, Any]:
-    """What follows from the times of a contestant and of npresnet float32; ``operations`` in millions."""
-    medians = turns.turn_medians(times)
-    milliseconds = statistics.median(medians)
-    return {
-        "turn_medians_ms": medians,
-        "median_ms": milliseconds,
-        "min_ms": min(min(turn) for turn in times),
-        "images_per_second": 1e3 * batch / milliseconds,
-        "gflops": operations / milliseconds,
-        "ratio": turns.paired_ratio(medians, turns.turn_medians(ours)) if ours else None,
     }

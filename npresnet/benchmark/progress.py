@@ -50,3 +50,17 @@ class Progress:
     def _write(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+class Notes:
+    """What the user should know, each thing once; ``texts`` is kept for the document."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.texts: list[str] = []
+        self._progress = progress
+
+    def __call__(self, text: str) -> None:
+        """Note something."""
+        if text not in self.texts:
+            self.texts.append(text)
+            self._progress.note(text)

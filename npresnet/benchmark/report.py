@@ -20,12 +20,12 @@ def show(document: dict[str, Any]) -> None:
     for model in document["models"]:
         print()
         print(model_line(model))
-        _print_table(RESULT_HEADING, result_rows(model["results"]))
+        print_table(RESULT_HEADING, result_rows(model["results"]))
         for line in reasons(model["results"]):
             print(line)
         if model["starts"]:
             print()
-            _print_table(START_HEADING, start_rows(model["starts"]))
+            print_table(START_HEADING, start_rows(model["starts"]))
     print()
     for line in LEGEND:
         print(line)
@@ -40,7 +40,7 @@ LEGEND = (
 
 def machine_line(document: dict[str, Any]) -> str:
     """Processor, threads and peaks."""
-    peaks = [f"{peak:.0f} GFLOP/s {name}" for name, peak in document["peak_gflops"].items() if peak]
+    peaks = [f"{peak:.0f} GFLOP/s {name}" for name, peak in document.get("peak_gflops", {}).items() if peak]
     line = f"{document['machine']['processor']}, {_count(document['threads'], 'thread')}"
     return f"{line}, measured peak {', '.join(peaks)}" if peaks else line
 
@@ -65,8 +65,8 @@ def result_rows(results: Iterable[dict[str, Any]]) -> Rows:
             milliseconds(result["min_ms"]),
             f"{result['images_per_second']:.1f}",
             f"{result['gflops']:.1f}",
-            _or_dash(result["percent_of_peak"], "{:.0f}"),
-            _or_dash(result["ratio"], "{:.2f}"),
+            or_dash(result["percent_of_peak"], "{:.0f}"),
+            or_dash(result["ratio"], "{:.2f}"),
             error_text(result),
         ))  # fmt: skip
     return rows
@@ -77,9 +77,9 @@ def start_rows(starts: Iterable[dict[str, Any]]) -> Rows:
     return [
         (
             start["contestant"],
-            _or_dash(start["peak_memory_bytes"] and start["peak_memory_bytes"] / 1e6, "{:.0f} MB"),
-            _or_dash(start["start_seconds"], "{:.2f} s"),
-            _or_dash(start.get("start_seconds_empty_cache"), "{:.2f} s"),
+            or_dash(start["peak_memory_bytes"] and start["peak_memory_bytes"] / 1e6, "{:.0f} MB"),
+            or_dash(start["start_seconds"], "{:.2f} s"),
+            or_dash(start.get("start_seconds_empty_cache"), "{:.2f} s"),
         )
         for start in starts
     ]
@@ -98,7 +98,7 @@ def error_text(result: dict[str, Any]) -> str:
     """``2e-06``, or with fewer bits ``0.031, top-1 8/8``."""
     error = result["error"]
     if result["precision"] == "float32":
-        return _or_dash(error["largest"], "{:.0e}")
+        return or_dash(error["largest"], "{:.0e}")
     if error["rms"] is None:
         return "-"
     return f"{error['rms']:.2g}, top-1 {round(error['top1'] * result['batch'])}/{result['batch']}"
@@ -121,7 +121,8 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _print_table(heading: Sequence[str], rows: Rows) -> None:
+def print_table(heading: Sequence[str], rows: Rows) -> None:
+    """With rules on a terminal, as aligned text elsewhere."""
     if not sys.stdout.isatty():
         print("\n".join(aligned([heading, *rows])))
         return
@@ -137,7 +138,8 @@ def _print_table(heading: Sequence[str], rows: Rows) -> None:
     Console().print(table, highlight=False)
 
 
-def _or_dash(value: float | None, form: str) -> str:
+def or_dash(value: float | None, form: str) -> str:
+    """A number in this form, or what stands for none."""
     return form.format(value) if value is not None else "-"
 
 

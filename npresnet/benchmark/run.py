@@ -14,7 +14,7 @@ from .machine import describe_machine
 from .match import Match, Request
 from .material import Material
 from .process import Process, WorkerError
-from .progress import Progress
+from .progress import Notes, Progress
 
 
 def run_benchmark(
@@ -36,13 +36,7 @@ def run_benchmark(
     BenchmarkError
         If no contestant is left for a model, or its material cannot be made.
     """
-    notes: list[str] = []
-
-    def note(text: str) -> None:
-        if text not in notes:
-            notes.append(text)
-            progress.note(text)
-
+    note = Notes(progress)
     peers, missing = choose_peers(request.peers)
     for text in missing:
         note(text)
@@ -67,12 +61,13 @@ def run_benchmark(
                 peak = peaks[result["precision"]]
                 result["percent_of_peak"] = 100 * result["gflops"] / peak if peak else None
     return {
+        "task": "inference",
         "machine": describe_machine(),
         "threads": request.threads,
         "rounds": request.rounds,
         "peak_gflops": peaks,
         "models": models,
-        "notes": notes,
+        "notes": note.texts,
     }
 
 

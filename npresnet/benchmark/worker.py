@@ -3,16 +3,20 @@
 It reads requests from stdin and writes answers to stdout, one JSON object a line. Between requests it sleeps on the
 pipe and costs the others nothing. It ends when its stdin does, so it does not outlive the process that started it.
 
-=========  ===================================================  =============================================
-request    fields                                               answer
-=========  ===================================================  =============================================
-prepare    config, size, images, folder, engines                macs, params of the network; writes the files
-quantize   folder                                               writes the int8 file for ONNX Runtime
-peak       precisions, threads                                  gflops by precision, null where there is none
-build      contestant, folder, batches, threads                 seconds it took
-check      batch, output                                        writes the logits to the file ``output``
-time       batch, seconds, calls                                milliseconds of every call
-=========  ===================================================  =============================================
+================  =========================================  =============================================
+request           fields                                     answer
+================  =========================================  =============================================
+prepare           config, size, images, folder, engines      macs, params of the network; writes the files
+quantize          folder                                     writes the int8 file for ONNX Runtime
+peak              precisions, threads                        gflops by precision, null where there is none
+build             contestant, folder, batches, threads       seconds it took
+check             batch, output                              writes the logits to the file ``output``
+time              batch, seconds, calls                      milliseconds of every call
+memory                                                       bytes at most until now, 0 if it is not known
+prepare_training  config, size, batches, folder, engines     macs, params of the network; writes the files
+build_learner     contestant, folder, batch, threads         seconds it took; ``time`` then times steps
+check_step        output                                     takes a step, writes what it leaves behind
+================  =========================================  =============================================
 
 Whatever goes wrong is an answer too: ``{"error": "...", "kind": "ValueError"}``.
 """
@@ -30,6 +34,7 @@ from typing import IO, Any
 import numpy as np
 
 from .contestants import Contestant
+from .first_prediction import peak_memory
 from .material import Material
 
 PEAK_ATTEMPTS = 3  # the best counts: what else runs on the machine only makes it less
@@ -40,6 +45,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._calls: dict[int, Callable[[], Any]] = {}  # by batch
+        self._learner: Any = None
 
     def prepare(self, config: dict[str, Any], size: int, images: int, folder: str, engines: list[str]) -> Any:
         """See :func:`.material.prepare`."""
@@ -82,6 +88,37 @@ class Worker:
         """Compute the logits of a batch."""
         np.save(output, np.asarray(self._calls[batch]()))
         return {}
+
+    def prepare_training(
+        self, config: dict[str, Any], size: int, batches: list[int], folder: str, engines: list[str]
+    ) -> Any:
+        """See :func:`.training.material.prepare`."""
+        from npresnet.config import ResNetConfig
+
+        from .training.material import prepare
+
+        return prepare(ResNetConfig.from_dict(config), size, batches, Path(folder), engines)
+
+    def build_learner(self, contestant: list[str], folder: str, batch: int, threads: int) -> Any:
+        """Load the contestant's weights and make it ready to learn this batch."""
+        from .training.learners import load_learner
+        from .training.material import TrainingMaterial
+
+        start = time.perf_counter()
+        self._learner = load_learner(Contestant(*contestant), TrainingMaterial(Path(folder)), batch, threads)
+        self._calls = {batch: self._learner.step}
+        return {"seconds": time.perf_counter() - start}
+
+    def check_step(self, output: str) -> Any:
+        """Take a step and write its outcome."""
+        from .training.outcome import save, take_step
+
+        save(output, take_step(self._learner))
+        return {}
+
+    def memory(self) -> Any:
+        """The largest memory this process has used."""
+        return {"bytes": peak_memory()}
 
     def time(self, batch: int, seconds: float, calls: int) -> Any:
         """Call once to warm up, then for so many seconds, and at least so many times."""

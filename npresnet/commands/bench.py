@@ -1,4 +1,4 @@
-"""``npresnet bench``: how fast, compared with whom?"""
+"""``npresnet bench``: how fast, compared with whom? Predictions, or with ``--training`` whole training steps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from npresnet.commands import positive
+
+if TYPE_CHECKING:
+    from npresnet.benchmark.progress import Progress
+
+Document = dict[str, Any]
 
 EPILOG = """\
 examples:
@@ -18,11 +23,18 @@ examples:
   npresnet bench --model resnet18,resnet50 --batch 1,8,32 --precision float32,int8
   npresnet bench --vs onnxruntime --rounds 15 --output bench.json --plot bench.png
   npresnet bench --vs none --no-starts              npresnet alone
+  npresnet bench --training                         training steps of ResNet-50, beside PyTorch
+  npresnet bench --training --model resnet20,resnet18,resnet50
 
 Every contestant has the same random weights and the same pictures, must give the same logits, and runs in a process of
 its own; they take turns. Peers that are not installed are left out: pip install 'npresnet[bench]' brings them all.
-The exit status is 1 if a contestant gave wrong logits or failed.
+A training step is a forward pass, cross-entropy, a backward pass and gradient descent with momentum and weight decay;
+after one step from the same weights, loss, gradient norm and new weights must be the same up to rounding.
+The exit status is 1 if a contestant was wrong or failed.
 """
+
+PRECISIONS = ("float32", "int8", "bfloat16")
+BATCHES = (1, 8)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -30,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="measure speed, memory and start time, also of PyTorch and ONNX Runtime",
-        description="Measure the speed of networks, and compare it with PyTorch and ONNX Runtime.",
+        description="Measure the speed of predictions or training steps, and compare it with PyTorch and ONNX Runtime.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,8 +53,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAMES",
         help="such as resnet18,resnet50 (default: resnet50)",
     )
+    parser.add_argument("--training", action="store_true", help="measure whole training steps")
     parser.add_argument(
-        "--batch", type=listed(positive), default=[1, 8], metavar="NUMBERS", help="pictures in a call (default: 1,8)"
+        "--batch",
+        type=listed(positive),
+        metavar="NUMBERS",
+        help="pictures in a call (default: 1,8), or in a step (default: 8, for CIFAR models 128)",
     )
     parser.add_argument(
         "--size", type=positive, metavar="N", help="side of the pictures in pixels (default: 224, for CIFAR models 32)"
@@ -53,7 +69,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--precision",
         type=listed(precision),
-        default=["float32", "int8", "bfloat16"],
         metavar="NAMES",
         help="of npresnet; int8 is also measured in ONNX Runtime (default: float32,int8,bfloat16)",
     )
@@ -63,26 +78,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--output", metavar="FILE", help="write the JSON document to FILE as well")
     parser.add_argument("--plot", type=picture, metavar="FILE", help="draw bars: .png, .pdf or .svg (needs matplotlib)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, report, and return 1 if a contestant was wrong or failed."""
-    from npresnet.benchmark.match import Request
     from npresnet.benchmark.progress import Progress
-    from npresnet.benchmark.report import show
-    from npresnet.benchmark.run import run_benchmark
-    from npresnet.kernels.parallel import num_threads
 
-    request = Request(
-        models=args.model, batches=args.batch, size=args.size, peers=args.vs, precisions=args.precision,
-        threads=args.threads or num_threads(), rounds=args.rounds, starts=not args.no_starts,
-    )  # fmt: skip
+    measure, show = _training(args) if args.training else _inference(args)
     with contextlib.ExitStack() as files:  # opened first: a bad path must not show after minutes
         save = _saver(files, args.output)
         plot = _plotter(files, args.plot)
         with Progress() as progress:
-            document = run_benchmark(request, progress)
+            document = measure(progress)
         save(document)
         plot(document)
     if args.json:
@@ -90,6 +98,38 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(document)
     return int(any(result["status"] != "timed" for model in document["models"] for result in model["results"]))
+
+
+def _inference(args: argparse.Namespace) -> tuple[Callable[[Progress], Document], Callable[[Document], None]]:
+    """How to measure predictions, and how to show the outcome."""
+    from npresnet.benchmark.match import Request
+    from npresnet.benchmark.report import show
+    from npresnet.benchmark.run import run_benchmark
+    from npresnet.kernels.parallel import num_threads
+
+    request = Request(
+        models=args.model, batches=args.batch or BATCHES, size=args.size, peers=args.vs,
+        precisions=args.precision or PRECISIONS, threads=args.threads or num_threads(), rounds=args.rounds,
+        starts=not args.no_starts,
+    )  # fmt: skip
+    return lambda progress: run_benchmark(request, progress), show
+
+
+def _training(args: argparse.Namespace) -> tuple[Callable[[Progress], Document], Callable[[Document], None]]:
+    """How to measure training steps, and how to show the outcome."""
+    from npresnet.benchmark.training.report import show
+    from npresnet.benchmark.training.run import PEERS, Request, run_training_benchmark
+    from npresnet.kernels.parallel import num_threads
+
+    if args.precision:
+        args.parser.error("--precision is of predictions; training steps are float32, so leave it out with --training")
+    if foreign := [peer for peer in args.vs or () if peer not in PEERS]:
+        args.parser.error(f"{foreign[0]} does not train here; with --training --vs is {', '.join(PEERS)} or none")
+    request = Request(
+        models=args.model, batches=args.batch, size=args.size, peers=args.vs,
+        threads=args.threads or num_threads(), rounds=args.rounds,
+    )  # fmt: skip
+    return lambda progress: run_training_benchmark(request, progress), show
 
 
 def _saver(files: contextlib.ExitStack, path: str | None) -> Callable[[dict[str, Any]], None]:
