@@ -41,7 +41,7 @@ FIELDS = (
     "low", "high", "residual_scale", "scale", "zero",
     # of the training step: normalisation with its statistics, gradients, packing
     "gamma", "beta", "kept", "running_mean", "running_var", "statistics", "partials", "parts", "images_per_part",
-    "eps", "momentum", "gamma_gradient", "beta_gradient", "accumulate",
+    "eps", "momentum", "gamma_gradient", "beta_gradient", "accumulate", "accumulate_beta",
     "gradient", "gradient_row", "gradient_plane", "gradient_image", "index",
     "lane_stride", "channel_stride", "channels_per_task", "out_channels", "lines", "input_lines", "gradient_lines",
     "lines_per_part", "taps", "tap_places",

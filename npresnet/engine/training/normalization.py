@@ -249,14 +249,17 @@ def normalize_gradient(name: str, target: Target, held: bool, where: str, with_d
     saved = _Saved(part)
     total, product = part.totals()
     inverse = _wide(code, saved.inverse)
-    gradients = (("gamma_gradient", product * inverse), ("beta_gradient", total))
-    for field, value in gradients:
-        address = fields[field]
+    gradients = (
+        ("gamma_gradient", "accumulate", product * inverse),
+        ("beta_gradient", "accumulate_beta", total),
+    )
+    for field, flag, value in gradients:
+        address, adds = fields[field], fields[flag].differs(0)
         with code.when(part.part.equals(0) & address.differs(0)):
             code.store(_narrow(code, value), scratch)
             with code.loop(part.lanes) as lane:
                 place = address + part.block * 64 + lane * 4
-                before = code.select(fields["accumulate"].differs(0), code.load(F32, place), code.constant(F32, 0))
+                before = code.select(adds, code.load(F32, place), code.constant(F32, 0))
                 code.store(before + code.load(F32, scratch + lane * 4), place)
     mean_g = _narrow(code, total / part.pixels())
     slope = _narrow(code, product / part.pixels() * inverse * inverse)

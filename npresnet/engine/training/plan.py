@@ -80,10 +80,11 @@ class TrainingPlan:
     def _settings(self) -> Any:
         """What a program depends on beside the shape of the batch."""
         modules = [m for node in self._graph.nodes for m in (node.layer, getattr(node, "normalization", None)) if m]
-        parameters = [p.requires_grad for module in modules for p in module.parameters()]
+        parameters = [(p.requires_grad, p.shape) for module in modules for p in module.parameters()]
+        norms = [(m.frozen, m.eps, m.momentum) for m in modules if isinstance(m, BatchNorm2d)]
         drops = [getattr(node, "drop_path", None) for node in self._graph.nodes]
         rates = [drop.rate > 0 for drop in drops if drop]
-        return parameters, [module.frozen for module in modules if isinstance(module, BatchNorm2d)], rates
+        return parameters, norms, rates
 
     def forward(self, x: NDArray[Any]) -> Array:
         """Return the pooled features (N, C) of a batch (N, C, H, W), and update the running statistics.
@@ -115,10 +116,17 @@ class TrainingPlan:
         ------
         RuntimeError
             If there was no forward pass since the last backward.
+        ValueError
+            If ``dpooled`` does not have the shape of the pooled features.
         """
         with exclusively():
             if self._program is None or not self._waits:
                 raise RuntimeError("backward needs a forward pass before it, and only one backward follows each")
+            expected = self._program.pooled_shape
+            if np.shape(dpooled) != expected:
+                raise ValueError(
+                    f"the gradient must have the shape of the features, {expected}, found {np.shape(dpooled)}"
+                )
             self._waits = False
             self._program.backward(np.ascontiguousarray(dpooled, np.float32), self._buffers)
 
@@ -146,6 +154,7 @@ class _Program:
         self._writer = writer = TrainingWriter(graph, machine, shape, winograd, threads, places, checkpoints)
         self._table = Table(writer.rows, machine, threads, writer.scratch_bytes)
         self.memory_bytes = len(places.memory)
+        self.pooled_shape = (shape[0], writer.pooled.channels)
         self._norms = [norm for _, norm in writer.pointers.running]
         self._head = np.zeros((blocks_of(writer.pooled.channels), shape[0], BLOCK), np.float32)
         self._kept: list[Any] = []
@@ -155,6 +164,8 @@ class _Program:
         table.set(pointers.image, "input", x.ctypes.data)
         for row, field, parameter in pointers.data:
             data = parameter.data
+            if data.dtype != np.float32:
+                raise TypeError(f"compiled steps train float32 parameters, found {data.dtype}; use model.astype")
             if not data.flags.c_contiguous:
                 parameter.data = data = np.ascontiguousarray(data)
             table.set(row, field, data.ctypes.data)
@@ -176,7 +187,7 @@ class _Program:
     def _pooled(self, m: Map) -> Array:
         offset = m.base - self._places.memory.ctypes.data
         blocks = self._places.memory[offset : offset + m.bytes].view(np.float32).reshape(-1, m.width, BLOCK)
-        return np.ascontiguousarray(blocks.transpose(1, 0, 2).reshape(m.width, -1)[:, : m.channels])
+        return blocks.transpose(1, 0, 2).reshape(m.width, -1)[:, : m.channels].copy()
 
     def backward(self, dpooled: Array, buffers: dict[int, Array]) -> None:
         pointers, table = self._writer.pointers, self._table
@@ -188,7 +199,8 @@ class _Program:
             return  # nothing learns
         table.set(pointers.head, "gradient", self._head.ctypes.data)
         for row, field, parameter in pointers.gradients:
-            table.set(row, "accumulate", int(parameter.grad is not None))
+            flag = "accumulate_beta" if field == "beta_gradient" else "accumulate"
+            table.set(row, flag, int(parameter.grad is not None))
             table.set(row, field, _gradient_of(parameter, buffers).ctypes.data)
         table.run(self._writer.forward_steps, len(table))
 
@@ -213,6 +225,6 @@ def _gradient_of(parameter: Parameter, buffers: dict[int, Array]) -> Array:
         if buffer is None or buffer.shape != parameter.shape:
             buffer = buffers[id(parameter)] = np.empty(parameter.shape, np.float32)
         parameter.grad = buffer
-    elif parameter.grad.dtype != np.float32 or not parameter.grad.flags.c_contiguous:
-        parameter.grad = np.ascontiguousarray(parameter.grad, np.float32)
+        return buffer
+    parameter.grad = np.require(parameter.grad, np.float32, ["C", "W"])
     return parameter.grad
