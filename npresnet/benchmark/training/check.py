@@ -21,7 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 TOLERANCES = {
     "loss": 1e-5,  # relative; seen 4e-7
     "gradient_norm": 5e-3,  # relative, of all gradients together; seen 8e-4
-    "statistics": 2e-3,  # of BatchNorms: the worst array, relative to its change; seen 2e-4
+    "statistics": 5e-3,  # of BatchNorms: the worst array, relative to its change; seen 2e-4, PyTorch channels-last 2e-3
     "weights": 5e-2,  # all together, relative to their change; seen 1e-2
     "worst_weights": 0.2,  # the worst array, relative to its change; seen 4e-2
 }
