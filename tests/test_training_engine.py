@@ -59,6 +59,11 @@ def target(request: pytest.FixtureRequest) -> Target:
         pytest.skip(str(error))
 
 
+def known(what: str) -> pytest.MarkDecorator:
+    """A mistake that is known, and still there."""
+    return pytest.mark.xfail(strict=True, reason=what)
+
+
 # ----------------------------------------------------------------------------------------------------- whole networks
 
 BOTTLENECK: dict[str, Any] = {"layer_type": "bottleneck", "hidden_sizes": (64, 128)}
@@ -228,8 +233,7 @@ FROZEN: dict[str, Callable[[Any], Any]] = {
 }
 LEARNERS: dict[str, dict[str, Any]] = {
     "basic": {},
-    "bottleneck": BOTTLENECK,
-    "stochastic depth": {"depths": (2, 2), "drop_path_rate": 0.5},
+    "bottleneck, stochastic depth": {**BOTTLENECK, "depths": (1, 2), "drop_path_rate": 0.5},
 }
 
 
@@ -304,7 +308,7 @@ def how(plan: TrainingPlan) -> list[str]:
 def test_winograd_on_maps_of_every_size(width: int) -> None:
     """Whole tiles and parts of tiles occur. The gradient of the layer's input is added to the shortcut's in place."""
     for name, stride in (("basic", 1), ("basic, stride 2", 2)):
-        for height in sorted({1, 2 + width % 4, 6 + width % 5, 12 - width % 3}):
+        for height in sorted({1 + width * 5 % 4, 5 + width % 4, 12 - width % 4}):
             odd = [(stride - 1) * (n // 3 % 2) for n in (height, width)]
             single = Pair((6, height * stride - odd[0], width * stride - odd[1]), **LAYERS[name])
             exact = single.expected()
@@ -406,13 +410,7 @@ def test_gradients_add_up_where_some_parameters_have_none() -> None:
         np.testing.assert_array_equal(twice[name], expected, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "float32", "float64", "Fortran", "strided",
-        "read-only",
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("kind", ["float32", "float64", "Fortran", "strided", "read-only"])
 def test_gradients_are_added_to_an_array_of_the_caller(kind: str) -> None:
     few = small_pair()
     model, rng = few.model(), np.random.default_rng(3)
@@ -568,18 +566,18 @@ def test_the_batch_may_be_of_any_layout() -> None:
     assert all(np.array_equal(g, expected.gradients[n]) for n, g in gradients_of(model).items())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("channels", [7, 16, 40])
+@pytest.mark.parametrize("channels", [7, 16, 48])
 def test_features_belong_to_the_caller(channels: int) -> None:
-    """The next batch does not change them."""
+    """The next batch does not change them; nor those of a single image, of which every block is whole."""
     single = Pair((3, 5, 6), **{**ONE_LAYER, "hidden_sizes": (channels,)})
     plan = TrainingPlan(graph_of(single.model()))
-    pooled = plan.forward(single.x)
-    kept = pooled.copy()
-    plan.backward(single.upstream)
-    plan.forward(single.x + 1)
-    assert np.array_equal(pooled, kept)
-    assert pooled.flags.c_contiguous
-    pooled[...] = 0
+    for images in (3, 1):
+        pooled = plan.forward(single.x[:images])
+        kept = pooled.copy()
+        plan.backward(single.upstream[:images])
+        plan.forward(single.x[:images] + 1)
+        assert np.array_equal(pooled, kept)
+        pooled[...] = 0
 
 
 def test_two_models_take_turns() -> None:
@@ -757,16 +755,7 @@ def test_bad_batches(shape: tuple[int, ...]) -> None:
     refuses(plan, model, lambda: plan.forward(x))
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        (1, 32),
-        (5, 32),
-        (4, 20),
-        (4, 48),
-        (4, 32, 1, 1),
-    ],
-)
+@pytest.mark.parametrize("shape", [(1, 32), (5, 32), (4, 20), (4, 48), (4, 32, 1, 1)])
 def test_bad_upstream_gradients(shape: tuple[int, ...]) -> None:
     few = small_pair()
     model = few.model()
@@ -806,6 +795,35 @@ def test_weights_of_another_number_format() -> None:
         except (TypeError, ValueError):
             continue
         assert_same(found, few.found())
+
+
+@known("the plan still waits for a backward pass")
+def test_no_backward_after_a_forward_pass_that_failed() -> None:
+    """There is nothing to go back from: the maps are those of another batch. (Of none, and the process dies.)"""
+    few = small_pair()
+    model = few.model()
+    plan = TrainingPlan(graph_of(model))
+    compiled_step(plan, model, few.x, few.upstream)
+    weight = model.resnet.embedder.embedder.convolution.weight
+    before = weight.data
+    weight.data = before.astype(np.float64)
+    with pytest.raises(TypeError, match="float32"):
+        plan.forward(few.x)
+    with pytest.raises(RuntimeError, match="forward"):
+        plan.backward(few.upstream)
+
+
+@known("whatever lies at the address is written to")
+def test_a_gradient_of_another_shape() -> None:
+    """Of a parameter that somebody has set: here it is too large; memory beyond a smaller one would be spoilt."""
+    few = small_pair()
+    model = few.model()
+    plan = TrainingPlan(graph_of(model))
+    norm = norms_of(model)[0]
+    norm.bias.grad = np.zeros(3 * norm.bias.size, np.float32)
+    plan.forward(few.x)
+    with pytest.raises(ValueError, match="shape"):
+        plan.backward(few.upstream)
 
 
 NOT_COVERED: dict[str, tuple[dict[str, Any], str]] = {
@@ -859,7 +877,7 @@ def _rms(array: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_any_network(data: st.DataObject) -> None:
     """Of any covered configuration: errors are at most a few times those of the ordinary path in float32."""
