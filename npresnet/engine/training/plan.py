@@ -69,7 +69,9 @@ class TrainingPlan:
         checkpoint_activations: bool = False,
     ) -> None:
         self._graph, self._winograd, self._checkpoints = graph, winograd, checkpoint_activations
-        self._threads = num_threads or default_threads()
+        self._threads = default_threads() if num_threads is None else num_threads
+        if self._threads < 1:
+            raise ValueError(f"num_threads must be at least 1, found {num_threads}")
         self._machine = machine_for(target or find_target())
         self._program: _Program | None = None
         self._state: Any = None
@@ -91,23 +93,29 @@ class TrainingPlan:
 
         Raises
         ------
+        TypeError
+            If pixels are not floating point numbers, or parameters not float32.
         ValueError
             If the shape does not fit, the image is too small, or a BatchNorm would see a single value per channel.
         """
+        if not np.issubdtype(np.asarray(x).dtype, np.floating):
+            raise TypeError(f"pixel_values must be floating point numbers, found {np.asarray(x).dtype}")
         x = np.ascontiguousarray(x, np.float32)
         first: Any = self._graph.nodes[0].layer
         if x.ndim != 4 or x.shape[1] != first.weight.shape[1] or not len(x):
             wanted = f"(N, {first.weight.shape[1]}, H, W) with at least one image"
             raise ValueError(f"pixel_values must be {wanted}, found shape {x.shape}")
         with exclusively():
+            self._waits = False  # until it has succeeded
             state = (x.shape, self._settings)
             if self._program is None or state != self._state:
                 self._program = None  # first let go of the memory
                 options = (self._winograd, self._threads, self._checkpoints)
                 self._program = _Program(self._graph, self._machine, x.shape, *options)
                 self._state = state
+            pooled = self._program.forward(x)
             self._waits = True
-            return self._program.forward(x)
+            return pooled
 
     def backward(self, dpooled: NDArray[Any]) -> None:
         """Add the gradients of the last forward pass to ``parameter.grad``.
@@ -198,6 +206,11 @@ class _Program:
         if self._writer.forward_steps == len(table):
             return  # nothing learns
         table.set(pointers.head, "gradient", self._head.ctypes.data)
+        for _, _, parameter in pointers.gradients:
+            if parameter.grad is not None and parameter.grad.shape != parameter.shape:
+                raise ValueError(
+                    f"a gradient must have the shape of its parameter, {parameter.shape}, found {parameter.grad.shape}"
+                )
         for row, field, parameter in pointers.gradients:
             flag = "accumulate_beta" if field == "beta_gradient" else "accumulate"
             table.set(row, flag, int(parameter.grad is not None))
