@@ -209,8 +209,8 @@ class Blueprint:
         source, products = self.maps[node.input], self.products.get(node.output)
         source.extend(self._store.folded(node).padding)
         if products:  # the last tiles may read beyond the border
-            step, more = products.form.tile * products.form.stride, products.form.span - 1
-            source.extend(1, *(step * (count - 1) + more for count in (products.rows, products.columns)))
+            output = self.maps[node.output]
+            source.extend(1, *products.form.reach(output.height, output.width))
 
     def tiling(self, node: Convolution | Classifier, images: int) -> Tiling:
         """Return the tiles of a direct convolution of so many images."""

@@ -247,10 +247,7 @@ class StepWriter:
 
         residual, fields = self._residual(node), self._finishing(node)
         if residual is not None:
-            fields |= {
-                "residual": residual.origin, "residual_row": residual.row, "residual_plane": residual.plane,
-                "residual_image": residual.image,
-            }  # fmt: skip
+            fields |= maps_added(residual)
         self._add(
             node.name, f"{name}: outputs", output.images * out_blocks * bands,
             "winograd_output", self._precision, tile, stride, residual is not None,
@@ -309,3 +306,8 @@ def maps_read(m: Map) -> dict[str, float]:
 def maps_written(m: Map) -> dict[str, float]:
     """The fields that say where a map is written."""
     return {"output": m.origin, "output_row": m.row, "output_plane": m.plane, "output_image": m.image}
+
+
+def maps_added(m: Map) -> dict[str, float]:
+    """The fields that say where a residual is read."""
+    return {"residual": m.origin, "residual_row": m.row, "residual_plane": m.plane, "residual_image": m.image}

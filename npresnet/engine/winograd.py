@@ -60,6 +60,13 @@ class Form(NamedTuple):
         """Those of the part of the kernel that is transformed."""
         return POINTS[self.tile, 4 - self.stride]
 
+    def reach(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns below and right of the border that the tiles of an output of this size read."""
+        rows, columns = (
+            self.tile * self.stride * (-(-size // self.tile) - 1) + self.span - 1 for size in (height, width)
+        )
+        return rows, columns
+
     @property
     def kernels(self) -> list[int]:
         """For each product the number of its transformed weight."""

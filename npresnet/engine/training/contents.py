@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +72,3 @@ class Phase:
     height: int  # how many
     width: int
     taps: dict[tuple[int, int], tuple[int, int]]  # kernel position: rows down and columns right to its output
-
-
-def reach(form: Any, output: Map) -> tuple[int, int]:
-    """Rows and columns below and right of the border that the last tiles read."""
-    step, more = form.tile * form.stride, form.span - 1
-    sizes = (-(-size // form.tile) for size in (output.height, output.width))
-    rows, columns = (step * (count - 1) + more for count in sizes)
-    return rows, columns

@@ -14,7 +14,7 @@ from ..layout import BLOCK, Map, blocks_of
 from ..machine import Machine
 from ..planning import divide, fastest_kind
 from ..products import Tiles, products_of
-from ..steps import TERMS, WINOGRAD_TERMS, Step, maps_read, maps_written
+from ..steps import TERMS, WINOGRAD_TERMS, Step, maps_added, maps_read, maps_written
 from ..store import SPREAD
 from ..tiling import starts, tile_shape
 from ..winograd import KINDS
@@ -219,10 +219,7 @@ class Convolver:
             )  # fmt: skip
             fields: dict[str, float] = {}
             if residual is not None:
-                r = residual.part(first, images)
-                fields = {
-                    "residual": r.origin, "residual_row": r.row, "residual_plane": r.plane, "residual_image": r.image
-                }  # fmt: skip
+                fields = maps_added(residual.part(first, images))
             self._add(
                 c.node.name, f"{name}: outputs", images * blocks * bands,
                 "winograd_output", "float32", form.tile, form.stride, residual is not None,

@@ -11,9 +11,9 @@ from ..graph import BOUNDS, Convolution, GlobalPool, Graph, Node, Pool
 from ..layout import BLOCK, Map, blocks_of
 from ..machine import Machine
 from ..planning import Image
-from ..steps import maps_read, maps_written
+from ..steps import maps_added, maps_read, maps_written
 from ..winograd import KINDS
-from .contents import Contents, reach
+from .contents import Contents
 from .convolver import Convolver
 from .normalization import STATISTICS_BYTES
 from .places import Places
@@ -83,14 +83,13 @@ class Forward(Convolver):
 
     def _ask_for_borders(self, c: Contents) -> None:
         c.source.extend(c.padding)
-        tiles = self._winograd_groups(c, c.output, c.channels, c.out_channels, c.stride)
-        if tiles:
-            form = KINDS[tiles[0]]
-            c.source.extend(1, *reach(form, c.output))
+        forward = self._winograd_groups(c, c.output, c.channels, c.out_channels, c.stride)
+        if forward:
+            c.source.extend(1, *KINDS[forward[0]].reach(c.output.height, c.output.width))
         if c.node.input in self._learns:
-            if self._winograd_groups(c, c.source, c.out_channels, c.channels, 1) and c.stride == 1:
-                form = KINDS[self._winograd_groups(c, c.source, c.out_channels, c.channels, 1)[0]]  # type: ignore[index]
-                c.before.extend(1, *reach(form, c.source))
+            back = self._winograd_groups(c, c.source, c.out_channels, c.channels, 1) if c.stride == 1 else None
+            if back:
+                c.before.extend(1, *KINDS[back[0]].reach(c.source.height, c.source.width))
             for phase in c.phases:
                 for down, right in phase.taps.values():
                     c.before.extend(max(0, -down, -right), phase.height + down, phase.width + right)
@@ -192,10 +191,7 @@ class Forward(Convolver):
         low, high = BOUNDS[c.node.activation]
         residual: dict[str, float] = {}
         if c.node.residual is not None:
-            r = self._maps[c.node.residual]
-            residual = {
-                "residual": r.origin, "residual_row": r.row, "residual_plane": r.plane, "residual_image": r.image
-            }  # fmt: skip
+            residual = maps_added(self._maps[c.node.residual])
         row = self._add(
             name, "normalise", tasks, "normalize", norm.frozen, bool(residual), c.kept is not None,
             **maps_read(z), **maps_written(output), **residual, **parts, statistics=c.statistics, low=low, high=high,
