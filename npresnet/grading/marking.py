@@ -1,0 +1,325 @@
+"""Mark one submission: ask the judge for its results, compare them with the answers, and explain what is wrong.
+
+Every part is run once on top of the reference versions of all earlier functions, so that a mistake is paid once. When
+that is not perfect, it is run again on the submission's own functions, since a student's block may well rely on the
+cache of his own convolution; the better of the two counts. Nothing that comes back is believed: results are compared
+here, outside the submission's process, with answers that never were in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import npresnet
+
+from . import judge, solution_source
+from .assignment import Assignment
+from .comparing import compare, members
+from .diagnosis import diagnose
+from .judge import CaseResult, Limits, PartRun
+from .marks import Cell, Failure, PartMark, Report
+from .part import Case, Expected, Part
+from .shrinking import MOST, smaller_cases
+from .submission import Submission
+from .texts import Texts
+
+PUBLIC_SEED = 0
+"""Of the cases that students run themselves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Questions:
+    """The cases of a part with their answers, public ones first."""
+
+    part: Part
+    cases: tuple[Case, ...]
+    hidden: tuple[bool, ...]
+    answers: tuple[Mapping[str, Expected], ...]
+
+
+def mark(
+    submission: Submission,
+    assignment: Assignment,
+    *,
+    jobs: int = 1,
+    advance: Callable[[str], None] | None = None,
+) -> Report:
+    """Mark a submission.
+
+    Parameters
+    ----------
+    submission : Submission
+    assignment : Assignment
+        Which parts, for how many points, with how many hidden ones.
+    jobs : int
+        Parts that are judged at the same time, each in its own process.
+    advance : callable, optional
+        Called with the name of every part that has been marked.
+
+    Returns
+    -------
+    Report
+        Marks and explanations. No property of the submission raises an error: what cannot be run scores nothing and
+        the report says why.
+    """
+    started = time.perf_counter()
+    findings = judge.check_source(submission.source, assignment.allow)
+    refused = [finding for finding in findings if finding.fatal]
+    parts = assignment.parts()
+
+    def mark_one(part: Part) -> PartMark:
+        questions = _questions(part, assignment.seed, assignment.hidden_share)
+        if refused:
+            first = refused[0]
+            failure = Failure(kind="refused", message=first.message, line=first.line)
+            marked = PartMark(part.name, part.task, _same_for_all(questions, assignment, failure), seconds=0.0)
+        else:
+            marked = _mark_part(questions, submission, assignment)
+        if advance is not None:
+            advance(part.name)
+        return marked
+
+    with npresnet.use_backend("numpy"):  # small arrays: nothing to compile
+        if jobs > 1:
+            with ThreadPoolExecutor(jobs) as pool:
+                marks = tuple(pool.map(mark_one, parts))
+        else:
+            marks = tuple(map(mark_one, parts))
+    return Report(
+        submission=submission.name,
+        assignment=assignment.title,
+        parts=marks,
+        seconds=time.perf_counter() - started,
+        isolation=Texts(assignment.language)(judge.isolation()),
+        findings=tuple(f"{submission.filename}:{finding.line}: {finding.message}" for finding in findings),
+        seed=assignment.seed,
+        feedback=assignment.feedback,
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _questions_of(name: str, seed: int, with_hidden: bool) -> _Questions:
+    """All cases of a part and their answers: the same for every submission of a class."""
+    from .parts import PARTS
+
+    part = PARTS[name]
+    public = list(part.cases(PUBLIC_SEED, hidden=False))
+    hidden = list(part.cases(seed, hidden=True)) if with_hidden else []
+    cases = tuple(public + hidden)
+    return _Questions(
+        part,
+        cases,
+        tuple(index >= len(public) for index in range(len(cases))),
+        tuple(part.expected(case) for case in cases),
+    )
+
+
+def _questions(part: Part, seed: int, hidden_share: float) -> _Questions:
+    return dataclasses.replace(_questions_of(part.name, seed, hidden_share > 0), part=part)  # with its own points
+
+
+def _mark_part(questions: _Questions, submission: Submission, assignment: Assignment) -> PartMark:
+    """Run, compare, run again on the submission's own functions if that may help, and explain."""
+    part = questions.part
+    stand_ins = _stand_ins(part)
+    run = _run(questions.cases, submission, assignment, stand_ins)
+    cells, standing, seconds = _cells(questions, run, assignment), "reference" if stand_ins else "own", run.seconds
+    if stand_ins and _points(cells) < part.points:
+        own = _run(questions.cases, submission, assignment, ())
+        seconds += own.seconds
+        own_cells = _cells(questions, own, assignment)
+        if _points(own_cells) > _points(cells):
+            run, cells, standing, stand_ins = own, own_cells, "own", ()
+    speed = _speed(questions, run, standing, assignment)
+    if run.ended == "finished" and not all(cell.passed for cell in cells):
+        cells = _explained(questions, run, cells, submission, assignment, stand_ins)
+    return PartMark(part.name, part.task, cells, seconds, standing, run.stdout, speed)
+
+
+def _stand_ins(part: Part) -> tuple[str, ...]:
+    """The functions of the solution that earlier parts are about."""
+    if not part.stand_ins:
+        return ()
+    return tuple(name for name in solution_source.FUNCTIONS if name not in part.functions)
+
+
+def _run(cases: Sequence[Case], submission: Submission, assignment: Assignment, stand_ins: Sequence[str]) -> PartRun:
+    limits = Limits(seconds=assignment.seconds, memory_mb=assignment.memory_mb)
+    return judge.run_part(submission.source, submission.filename, stand_ins, cases, limits, assignment.allow)
+
+
+# ------------------------------------------------------------------------------------------------ cells
+def _cells(questions: _Questions, run: PartRun, assignment: Assignment) -> tuple[Cell, ...]:
+    """Compare all results with their answers: one cell for every criterion and output, public and hidden apart."""
+    if run.ended != "finished":
+        return _same_for_all(questions, assignment, _ending(run, Texts(assignment.language)))
+    say, cells = Texts(assignment.language), []
+    for criterion, output, hidden, points in _slots(questions, assignment):
+        failures: dict[str, Failure | None] = {}  # by member: a member must be right in all cases
+        whole: Failure | None = None
+        for index in _indices(questions, criterion, hidden):
+            case, answer = questions.cases[index], questions.answers[index]
+            compared = compare(case, answer, run.results[index], output, say)
+            names = members(answer, output)
+            if len(compared) == len(names):
+                for name, failure in zip(names, compared, strict=True):
+                    failures[name] = _smaller_failure(failures.get(name), failure)
+            else:  # the output as a whole: not returned, raised an error, should be None
+                whole = _smaller_failure(whole, compared[0])
+                failures.update(dict.fromkeys(names, whole) if whole else {})
+        wrong = [failure for failure in (whole, *failures.values()) if failure is not None]
+        right = 0.0 if whole else _share_right(failures)
+        cells.append(Cell(criterion, output, points * right, points, hidden, wrong[0] if wrong else None))
+    return tuple(cells)
+
+
+def _slots(questions: _Questions, assignment: Assignment) -> list[tuple[str, str, bool, float]]:
+    """All cells of a part: criterion, output, hidden or not, and points."""
+    part, share = questions.part, assignment.hidden_share
+    sides = [(hidden, side) for hidden, side in ((False, 1 - share), (True, share)) if side > 0]
+    return [
+        (criterion.name, output, hidden, part.points * criterion.share * weight * side)
+        for hidden, side in sides
+        for criterion in part.criteria
+        for output, weight in part.outputs.items()
+    ]
+
+
+def _indices(questions: _Questions, criterion: str, hidden: bool) -> list[int]:
+    return [
+        index
+        for index, case in enumerate(questions.cases)
+        if case.criterion == criterion and questions.hidden[index] == hidden
+    ]
+
+
+def _share_right(failures: Mapping[str, Failure | None]) -> float:
+    """The fraction of the members of an output that are right; an output without members is None, and right."""
+    return sum(failure is None for failure in failures.values()) / len(failures) if failures else 1.0
+
+
+def _smaller_failure(first: Failure | None, second: Failure | None) -> Failure | None:
+    """Of two failures the one of the smaller case."""
+    if first is None or second is None:
+        return first or second
+    return min(first, second, key=_size)
+
+
+def _size(failure: Failure) -> int:
+    total = 0
+    for shape in failure.shapes.values():
+        count = 1
+        for length in shape:
+            count *= length
+        total += count
+    return total
+
+
+def _same_for_all(questions: _Questions, assignment: Assignment, failure: Failure) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(criterion, output, 0.0, points, hidden, failure)
+        for criterion, output, hidden, points in _slots(questions, assignment)
+    )
+
+
+def _ending(run: PartRun, say: Texts) -> Failure:
+    """The failure of a part whose process did not come to a good end."""
+    if run.raised is None:
+        return Failure(kind=run.ended, message=say(run.detail))
+    raised = run.raised
+    return Failure(kind="exception", message=f"{say(run.detail)}: {raised.type}: {raised.message}", line=raised.line)
+
+
+def _points(cells: Sequence[Cell]) -> float:
+    return sum(cell.points for cell in cells) + 1e-9
+
+
+# ------------------------------------------------------------------------------------------------ explanation
+def _explained(
+    questions: _Questions,
+    run: PartRun,
+    cells: Sequence[Cell],
+    submission: Submission,
+    assignment: Assignment,
+    stand_ins: Sequence[str],
+) -> tuple[Cell, ...]:
+    """Failing cells with the smallest failing case, and with the known mistake that explains their results."""
+    part, say = questions.part, Texts(assignment.language)
+    smaller = _shrunk(questions, cells, submission, assignment, stand_ins)
+    mistakes = diagnose(part, questions.cases, run.results)
+    explained = []
+    for cell in cells:
+        failure = cell.failure
+        if failure is not None and failure.kind in ("values", "shape", "not finite", "exception"):
+            failure = _smallest(failure, cell, smaller, say)
+        if failure is not None and failure.kind not in ("missing", "exception"):
+            mistake = mistakes.get(failure.output) or mistakes.get(cell.output)
+            if mistake is not None:
+                failure = dataclasses.replace(
+                    failure, mistake=mistake.name, hint=say(mistake.hint), section=mistake.section
+                )
+        if failure is not None and not failure.section:
+            failure = dataclasses.replace(failure, section=part.section)
+        explained.append(dataclasses.replace(cell, failure=failure))
+    return tuple(explained)
+
+
+_Shrunk = tuple[Case, Mapping[str, Expected], CaseResult]
+
+
+def _shrunk(
+    questions: _Questions,
+    cells: Sequence[Cell],
+    submission: Submission,
+    assignment: Assignment,
+    stand_ins: Sequence[str],
+) -> list[_Shrunk]:
+    """Run smaller versions of some failing cases, all in one process."""
+    part = questions.part
+    failing = {(cell.criterion, cell.failure.seed) for cell in cells if cell.failure is not None}
+    cases = [case for case in questions.cases if (case.criterion, case.seed) in failing]
+    each = max(MOST // max(1, len(cases)), 4)
+    candidates = [small for case in cases for small in smaller_cases(part, case)[:each]]
+    if not candidates:
+        return []
+    run = _run(candidates, submission, assignment, stand_ins)
+    if run.ended != "finished":
+        return []
+    return [
+        (case, part.expected(case), result) for case, result in zip(candidates, run.results, strict=True)
+    ]  # fmt: skip
+
+
+def _smallest(failure: Failure, cell: Cell, smaller: Sequence[_Shrunk], say: Texts) -> Failure:
+    """The same failure in the smallest case that shows it."""
+    best = failure
+    for case, answer, result in smaller:
+        if (case.criterion, case.seed) != (cell.criterion, failure.seed):
+            continue
+        for found in compare(case, answer, result, cell.output, say):
+            same = found is not None and (found.output, found.kind) == (failure.output, failure.kind)
+            if same and found is not None and _size(found) < _size(best):
+                best = found
+    return best
+
+
+# ------------------------------------------------------------------------------------------------ speed
+def _speed(questions: _Questions, run: PartRun, standing: str, assignment: Assignment) -> float | None:
+    """How many times as fast as the reference solution, on the same cases in the same judge; None unless all ran."""
+    if run.ended != "finished" or any(result.raised for result in run.results):
+        return None
+    reference = _reference_seconds(questions.part.name, assignment.seed, assignment.hidden_share > 0)
+    own = sum(result.seconds for result in run.results)
+    return None if reference is None or own <= 0 else reference / own
+
+
+@functools.lru_cache(maxsize=256)
+def _reference_seconds(name: str, seed: int, with_hidden: bool) -> float | None:
+    questions = _questions_of(name, seed, with_hidden)
+    reference = Submission("reference", solution_source.text(), "solution.py")
+    run = _run(questions.cases, reference, Assignment(), ())
+    return sum(result.seconds for result in run.results) if run.ended == "finished" else None
