@@ -10,11 +10,17 @@ function; what is in it is the author's own business. No function writes to its 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+Array = np.ndarray  # of float32 or float64; a function keeps the dtype that it is given
+Params = dict[str, np.ndarray]  # parameters, or their gradients, by name
+Cache = Any  # whatever a backward function needs of its forward pass
 
 
 # ---------------------------------------------------------------------------------------------- 1 convolution
-def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
+def im2col(x: Array, kernel_size: tuple[int, int], stride: int = 1, padding: int = 0, dilation: int = 1) -> Array:
     """Lay out the patches under a sliding window as columns.
 
     Parameters
@@ -42,7 +48,14 @@ def im2col(x, kernel_size, stride=1, padding=0, dilation=1):
     return cols.reshape(N, C * kh * kw, oh * ow)
 
 
-def col2im(cols, image_shape, kernel_size, stride=1, padding=0, dilation=1):
+def col2im(
+    cols: Array,
+    image_shape: tuple[int, int, int, int],
+    kernel_size: tuple[int, int],
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> Array:
     """Add every column back to the pixels it was taken from: the transpose of :func:`im2col`.
 
     Parameters
@@ -69,7 +82,15 @@ def col2im(cols, image_shape, kernel_size, stride=1, padding=0, dilation=1):
     return padded[:, :, padding : padding + H, padding : padding + W]
 
 
-def conv2d_forward(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> tuple[Array, Cache]:
     """Cross-correlate images with a bank of filters, as ``torch.nn.functional.conv2d`` does.
 
     Parameters
@@ -99,7 +120,7 @@ def conv2d_forward(x, weight, bias=None, stride=1, padding=0, dilation=1, groups
     return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation, groups)
 
 
-def conv2d_backward(dy, cache):
+def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array | None]:
     """Gradients of :func:`conv2d_forward`.
 
     Parameters
@@ -125,7 +146,16 @@ def conv2d_backward(dy, cache):
 
 
 # ---------------------------------------------------------------------------------------------- 2 normalisation
-def batchnorm2d_forward(x, weight, bias, running_mean, running_var, training, momentum=0.1, eps=1e-5):
+def batchnorm2d_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Array, Cache, Array, Array]:
     """Normalise every channel, then scale and shift it.
 
     In training, with the mean and the (biased) variance of this batch; in evaluation, with the running statistics.
@@ -163,7 +193,7 @@ def batchnorm2d_forward(x, weight, bias, running_mean, running_var, training, mo
     return y, (x_hat, inv_std, weight, training), running_mean.copy(), running_var.copy()
 
 
-def batchnorm2d_backward(dy, cache):
+def batchnorm2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Gradients of :func:`batchnorm2d_forward`, for a forward pass in training or in evaluation.
 
     Parameters
@@ -187,7 +217,7 @@ def batchnorm2d_backward(dy, cache):
 
 
 # ---------------------------------------------------------------------------------------------- 3 activation, pooling
-def relu_forward(x):
+def relu_forward(x: Array) -> tuple[Array, Cache]:
     """max(x, 0), element by element.
 
     Parameters
@@ -202,7 +232,7 @@ def relu_forward(x):
     return np.maximum(x, 0), x > 0
 
 
-def relu_backward(dy, cache):
+def relu_backward(dy: Array, cache: Cache) -> Array:
     """Gradient of :func:`relu_forward`.
 
     Parameters
@@ -217,7 +247,7 @@ def relu_backward(dy, cache):
     return dy * cache
 
 
-def max_pool2d_forward(x, kernel_size, stride, padding=0):
+def max_pool2d_forward(x: Array, kernel_size: int, stride: int, padding: int = 0) -> tuple[Array, Cache]:
     """The largest value in every window.
 
     Parameters
@@ -235,13 +265,15 @@ def max_pool2d_forward(x, kernel_size, stride, padding=0):
     N, C, H, W = x.shape
     oh, ow = (H + 2 * padding - kernel_size) // stride + 1, (W + 2 * padding - kernel_size) // stride + 1
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=-np.inf)
-    windows = im2col(padded.reshape(N * C, 1, *padded.shape[2:]), (kernel_size, kernel_size), stride)  # (N*C, k*k, oh*ow)
+    windows = im2col(
+        padded.reshape(N * C, 1, *padded.shape[2:]), (kernel_size, kernel_size), stride
+    )  # (N*C, k*k, oh*ow)
     best = windows.argmax(axis=1)  # (N*C, oh*ow)
     y = np.take_along_axis(windows, best[:, None], axis=1)
     return y.reshape(N, C, oh, ow), (x.shape, best, kernel_size, stride, padding)
 
 
-def max_pool2d_backward(dy, cache):
+def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
     """Gradient of :func:`max_pool2d_forward`: every value of dy goes to the pixel that won its window.
 
     Parameters
@@ -261,7 +293,7 @@ def max_pool2d_backward(dy, cache):
     return dx.reshape(N, C, H, W)
 
 
-def global_avg_pool_forward(x):
+def global_avg_pool_forward(x: Array) -> tuple[Array, Cache]:
     """The mean of every channel.
 
     Parameters
@@ -276,7 +308,7 @@ def global_avg_pool_forward(x):
     return x.mean(axis=(2, 3)), x.shape
 
 
-def global_avg_pool_backward(dy, cache):
+def global_avg_pool_backward(dy: Array, cache: Cache) -> Array:
     """Gradient of :func:`global_avg_pool_forward`.
 
     Parameters
@@ -288,12 +320,13 @@ def global_avg_pool_backward(dy, cache):
     -------
     dx : (N, C, H, W)
     """
-    N, C, H, W = cache
-    return np.broadcast_to(dy[:, :, None, None] / (H * W), cache).copy()
+    shape = cache
+    share = dy / (shape[2] * shape[3])  # (N, C), of every pixel
+    return np.broadcast_to(share[:, :, None, None], shape).copy()
 
 
 # ---------------------------------------------------------------------------------------------- 4 classifier
-def linear_forward(x, weight, bias):
+def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """A fully connected layer.
 
     Parameters
@@ -311,7 +344,7 @@ def linear_forward(x, weight, bias):
     return x @ weight.T + bias, (x, weight)
 
 
-def linear_backward(dy, cache):
+def linear_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Gradients of :func:`linear_forward`.
 
     Parameters
@@ -329,13 +362,14 @@ def linear_backward(dy, cache):
     return dy @ weight, dy.T @ x, dy.sum(axis=0)
 
 
-def softmax_cross_entropy(logits, labels):
+def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
     """The mean over the batch of ``-log(softmax(logits)[label])``, and its gradient.
 
     Parameters
     ----------
     logits : (N, K)
-        Of any size: 1000 must not overflow.
+        Of any size, and any distance apart: 1000 must not overflow, and a label whose logit lies 1000 below another
+        still has a finite loss.
     labels : (N,) int64
 
     Returns
@@ -352,7 +386,7 @@ def softmax_cross_entropy(logits, labels):
 
 
 # ---------------------------------------------------------------------------------------------- 5 residual blocks
-def basic_block_forward(x, params, stride=1, training=True):
+def basic_block_forward(x: Array, params: Params, stride: int = 1, training: bool = True) -> tuple[Array, Cache]:
     """The basic block of ResNet-18 and -34: two 3x3 convolutions, and the shortcut around them.
 
     ::
@@ -388,7 +422,7 @@ def basic_block_forward(x, params, stride=1, training=True):
     return y, (conv1, bn1, relu1, conv2, bn2, shortcut, relu2)
 
 
-def basic_block_backward(dy, cache):
+def basic_block_backward(dy: Array, cache: Cache) -> tuple[Array, Params]:
     """Gradients of :func:`basic_block_forward`.
 
     Parameters
@@ -403,7 +437,7 @@ def basic_block_backward(dy, cache):
         For every weight and bias in ``params``, under the same name (not for running statistics).
     """
     conv1, bn1, relu1, conv2, bn2, shortcut, relu2 = cache
-    grads = {}
+    grads: Params = {}
     dsum = relu_backward(dy, relu2)
     dd, grads["bn2.weight"], grads["bn2.bias"] = batchnorm2d_backward(dsum, bn2)
     dc, grads["conv2.weight"], _ = conv2d_backward(dd, conv2)
@@ -413,13 +447,14 @@ def basic_block_backward(dy, cache):
     return dx + _shortcut_backward(dsum, shortcut, grads), grads
 
 
-def bottleneck_block_forward(x, params, stride=1, training=True):
+def bottleneck_block_forward(x: Array, params: Params, stride: int = 1, training: bool = True) -> tuple[Array, Cache]:
     """The bottleneck block of ResNet-50 and deeper: 1x1 to fewer channels, 3x3, and 1x1 to many.
 
     ::
 
-        x -> conv1 (1x1) -> bn1 -> ReLU -> conv2 (3x3, stride, padding 1) -> bn2 -> ReLU -> conv3 (1x1) -> bn3 -> + -> ReLU -> y
-        x -> shortcut --------------------------------------------------------------------------------------------^
+        x -> conv1 (1x1) -> bn1 -> ReLU -> conv2 (3x3, stride, padding 1) -> bn2 -> ReLU
+          -> conv3 (1x1) -> bn3 -> + -> ReLU -> y
+        x -> shortcut -------------^
 
     Parameters
     ----------
@@ -449,7 +484,7 @@ def bottleneck_block_forward(x, params, stride=1, training=True):
     return y, (conv1, bn1, relu1, conv2, bn2, relu2, conv3, bn3, shortcut, relu3)
 
 
-def bottleneck_block_backward(dy, cache):
+def bottleneck_block_backward(dy: Array, cache: Cache) -> tuple[Array, Params]:
     """Gradients of :func:`bottleneck_block_forward`.
 
     Parameters
@@ -464,7 +499,7 @@ def bottleneck_block_backward(dy, cache):
         For every weight and bias in ``params``, under the same name (not for running statistics).
     """
     conv1, bn1, relu1, conv2, bn2, relu2, conv3, bn3, shortcut, relu3 = cache
-    grads = {}
+    grads: Params = {}
     dsum = relu_backward(dy, relu3)
     dg, grads["bn3.weight"], grads["bn3.bias"] = batchnorm2d_backward(dsum, bn3)
     df, grads["conv3.weight"], _ = conv2d_backward(dg, conv3)
@@ -477,14 +512,15 @@ def bottleneck_block_backward(dy, cache):
     return dx + _shortcut_backward(dsum, shortcut, grads), grads
 
 
-def _normalized(x, params, name, training):
+def _normalized(x: Array, params: Params, name: str, training: bool) -> tuple[Array, Cache]:
     """The batch normalisation ``name`` of a block."""
-    values = [params[f"{name}.{key}"] for key in ("weight", "bias", "running_mean", "running_var")]
-    y, cache, _, _ = batchnorm2d_forward(x, *values, training)
+    weight, bias = params[name + ".weight"], params[name + ".bias"]
+    running_mean, running_var = params[name + ".running_mean"], params[name + ".running_var"]
+    y, cache, _, _ = batchnorm2d_forward(x, weight, bias, running_mean, running_var, training)
     return y, cache
 
 
-def _shortcut_forward(x, params, stride, training):
+def _shortcut_forward(x: Array, params: Params, stride: int, training: bool) -> tuple[Array, Cache]:
     """The input itself, or its projection."""
     if "shortcut.conv.weight" not in params:
         return x, None
@@ -493,7 +529,7 @@ def _shortcut_forward(x, params, stride, training):
     return y, (conv, bn)
 
 
-def _shortcut_backward(dy, cache, grads):
+def _shortcut_backward(dy: Array, cache: Cache, grads: Params) -> Array:
     """The gradient that reaches the input along the shortcut; those of its parameters go into ``grads``."""
     if cache is None:
         return dy
@@ -504,7 +540,9 @@ def _shortcut_backward(dy, cache, grads):
 
 
 # ---------------------------------------------------------------------------------------------- 6 training
-def sgd_momentum_step(param, grad, velocity, lr, momentum=0.9, weight_decay=0.0):
+def sgd_momentum_step(
+    param: Array, grad: Array, velocity: Array, lr: float, momentum: float = 0.9, weight_decay: float = 0.0
+) -> tuple[Array, Array]:
     """One step of stochastic gradient descent with momentum, as in PyTorch.
 
     ``g = grad + weight_decay * param``, ``velocity = momentum * velocity + g``, ``param = param - lr * velocity``
@@ -523,7 +561,9 @@ def sgd_momentum_step(param, grad, velocity, lr, momentum=0.9, weight_decay=0.0)
     return param - lr * velocity, velocity
 
 
-def train_small_resnet(images, labels, params, steps, lr, momentum=0.9):
+def train_small_resnet(
+    images: Array, labels: Array, params: Params, steps: int, lr: float, momentum: float = 0.9
+) -> tuple[Array, Params]:
     """Train a small ResNet on one batch, over and over, until it knows it by heart.
 
     ::
@@ -560,7 +600,7 @@ def train_small_resnet(images, labels, params, steps, lr, momentum=0.9):
     return losses, params
 
 
-def _loss_and_gradients(images, labels, params):
+def _loss_and_gradients(images: Array, labels: Array, params: Params) -> tuple[float, Params]:
     """Forward and backward through the whole network."""
     block1, block2 = (
         {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
