@@ -19,7 +19,8 @@ Array = NDArray[Any]
 Settings = Mapping[str, Any]
 """Sizes and options of a case: JSON values by name, such as ``{"N": 2, "C": 3, "H": 5, "W": 4, "stride": 2}``."""
 Inputs = dict[str, Any]
-"""Values by name: arrays, dicts of arrays (parameters), or JSON values."""
+"""Values by name: arrays, dicts of arrays (parameters), tuples of whole numbers (a kernel size, a shape), numbers, or
+None. An array keeps its order in memory on its way to the judge's process."""
 
 
 class Step(NamedTuple):
@@ -70,13 +71,13 @@ class Case:
 class Criterion:
     """A kind of case, with its share of the points of its part.
 
-    ``draw(rng)`` gives settings of a case of this kind; ``count`` of them are public and as many hidden. The first
-    draws should be small: the smallest failing case is the one that is shown.
+    ``draw(rng, index)`` gives settings of the case of that index; ``count`` of them are public and as many hidden. The
+    first is the smallest, so that it can be worked out by hand: the smallest failing case is the one that is shown.
     """
 
     name: str  # as in reports: "stride 2", "one pixel", "evaluation mode"
     share: float
-    draw: Callable[[np.random.Generator], Settings]
+    draw: Callable[[np.random.Generator, int], Settings]
     count: int = 2
     dtype: str = "float64"
 
@@ -96,7 +97,8 @@ class Part:
     draw: Callable[[Settings, np.random.Generator], Inputs]
     script: Callable[[Settings], tuple[Step, ...]]
     answer: Callable[[Inputs, Settings], dict[str, Expected]]
-    """The right values of all outputs; a member of a dict of arrays under ``name/key``."""
+    """The right values of all outputs; a member of a dict of arrays under ``name/key``. An output without any must be
+    None in this case."""
     points: float
     smallest: Settings = field(default_factory=dict)
     """The least sensible value of every size, down to which a failing case may be shrunk."""
@@ -119,7 +121,7 @@ class Part:
         for criterion in self.criteria:
             for index in range(criterion.count):
                 own = derived_seed(seed, self.name, criterion.name, "hidden" if hidden else "public", index)
-                settings = criterion.draw(np.random.default_rng(own))
+                settings = criterion.draw(np.random.default_rng(own), index)
                 yield self.case(criterion, settings, own, criterion.dtype)
 
     def expected(self, case: Case) -> dict[str, Expected]:
