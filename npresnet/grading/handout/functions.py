@@ -1,0 +1,130 @@
+"""What students are told of a function, taken from ``solution.py``: its signature and its docstring alone."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from ..part import Part
+from ..texts import Texts
+from .docstrings import localized
+
+
+@dataclass(frozen=True)
+class Function:
+    """A public function of the solution.
+
+    Attributes
+    ----------
+    name : str
+    parameters : str
+        As they are written between the parentheses, without type hints: ``x, kernel_size, stride=1``.
+    docstring : str
+        In English, without indentation and without the markup of Sphinx.
+    body : str
+        The statements after the docstring, without indentation; the teacher's alone.
+    private : tuple of str
+        Private functions that it calls, directly or through others.
+    """
+
+    name: str
+    parameters: str
+    docstring: str
+    body: str
+    private: tuple[str, ...]
+
+    @property
+    def heading(self) -> str:
+        """The first line of the definition."""
+        return f"def {self.name}({self.parameters}):"
+
+    def stub(self, texts: Texts) -> str:
+        """The definition as students get it."""
+        return f'{self.heading}\n{self._docstring(texts)}\n    raise NotImplementedError("{self.name}")\n'
+
+    def _docstring(self, texts: Texts) -> str:
+        text = localized(self.docstring, texts.language)
+        closing = "\n" if "\n" in text else ""
+        return textwrap.indent(f'"""{text}{closing}"""', "    ")
+
+
+def solution_text() -> str:
+    """The text of ``solution.py``."""
+    return (resources.files("npresnet.grading") / "solution.py").read_text(encoding="utf-8")
+
+
+@functools.cache
+def public_functions() -> dict[str, Function]:
+    """All functions that students write, by name, in the order of the file."""
+    text = solution_text()
+    nodes = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    return {name: _function(node, nodes, text) for name, node in nodes.items() if not name.startswith("_")}
+
+
+def private_functions() -> dict[str, str]:
+    """The text of the private functions, by name; the teacher's alone."""
+    text = solution_text()
+    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: _plain(node, text) for node in nodes if node.name.startswith("_")}
+
+
+def _function(node: ast.FunctionDef, nodes: dict[str, ast.FunctionDef], text: str) -> Function:
+    docstring = ast.get_docstring(node, clean=False)
+    assert docstring is not None  # tested
+    body = _lines(text, node.body[1].lineno, node.end_lineno)
+    return Function(node.name, _parameters(node.args, text), _readable(docstring), body, _private(node, nodes))
+
+
+def _plain(node: ast.FunctionDef, text: str) -> str:
+    body = textwrap.indent(_lines(text, node.body[0].lineno, node.end_lineno), "    ")
+    return f"def {node.name}({_parameters(node.args, text)}):\n{body}\n"
+
+
+def _lines(text: str, first: int, last: int | None) -> str:
+    return textwrap.dedent("\n".join(text.splitlines()[first - 1 : last]))
+
+
+def _parameters(arguments: ast.arguments, text: str) -> str:
+    """Parameters without type hints; defaults as they are written (``1e-5``, not ``1e-05``)."""
+    if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.posonlyargs:
+        raise ValueError("functions of the coursework have plain parameters")
+    required = len(arguments.args) - len(arguments.defaults)
+    defaults = [ast.get_source_segment(text, default) for default in arguments.defaults]
+    return ", ".join(
+        argument.arg if index < required else f"{argument.arg}={defaults[index - required]}"
+        for index, argument in enumerate(arguments.args)
+    )
+
+
+def _readable(docstring: str) -> str:
+    """A docstring for people: no roles of Sphinx, no marks of literal blocks."""
+    text = re.sub(r":func:`([^`]*)`", r"`\1`", inspect.cleandoc(docstring))
+    return re.sub(r"^ *::\n\n", "", text, flags=re.MULTILINE)
+
+
+def _private(node: ast.FunctionDef, nodes: dict[str, ast.FunctionDef]) -> tuple[str, ...]:
+    found: list[str] = []
+    waiting = [node]
+    while waiting:
+        for inner in ast.walk(waiting.pop()):
+            if isinstance(inner, ast.Name) and inner.id.startswith("_") and inner.id in nodes and inner.id not in found:
+                found.append(inner.id)
+                waiting.append(nodes[inner.id])
+    return tuple(name for name in nodes if name in found)
+
+
+def functions_of(parts: Sequence[Part]) -> list[Function]:
+    """The functions that these parts are about, in the order of the file.
+
+    A backward function comes with its forward function, as the two share a cache; a part without stand-ins needs all.
+    """
+    wanted = {name for part in parts for name in part.functions}
+    if any(not part.stand_ins for part in parts):
+        wanted |= set(public_functions())
+    return [function for name, function in public_functions().items() if name in wanted]
