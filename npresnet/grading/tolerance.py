@@ -21,7 +21,8 @@ the spread is *measured*, for every case (:func:`measured`): each intermediate r
 random sign for every element, and the whole computation is repeated in float64. An intermediate's bound is as above, of
 that one operation. The largest change that any element of an answer shows in several such runs, times
 :data:`SAFETY`, is the bound of that answer. Signs that conspire could do more; but real roundings of a sum of n terms
-stay near ``sqrt(n) u``, far below the ``n u`` by which every intermediate was moved.
+stay near ``sqrt(n) u``, far below the ``n u`` by which every intermediate was moved: the solution in float32 comes to
+about a tenth of these bounds.
 
 A mistake in the mathematics is of the size of the answer, 10**4 to 10**6 times as large as these bounds. The tests
 insist on 100 times.
@@ -43,9 +44,9 @@ UNDERFLOW = 2.0**-126 / ROUNDOFF
 """What float32 loses below its smallest normal number, in roundoffs."""
 EXTRA = 3
 """Roundings of a sum of products besides its n products and sums: of two factors, and of one applied afterwards."""
-DRAWS = 6
+DRAWS = 4
 """Runs with random signs from which the bounds of a network are measured."""
-SAFETY = 4.0
+SAFETY = 2.0
 """Times the largest change that was seen."""
 
 
@@ -78,8 +79,7 @@ def convolution_backward(dy: Array, x: Array, weight: Array, *geometry: int) -> 
     """The bounds of the gradients of ``conv2d(x, weight, bias, stride, padding, dilation, groups)``."""
     dy, groups = np.abs(dy), geometry[3] if len(geometry) > 3 else 1
     _, cache = ops.conv2d(np.abs(x), np.abs(weight), np.zeros(len(weight)), *geometry)
-    dx, dweight, dbias = ops.conv2d_backward(dy, cache)
-    assert dx is not None and dweight is not None and dbias is not None  # all were asked for
+    dx, dweight, dbias = map(np.asarray, ops.conv2d_backward(dy, cache))
     terms = weight[:, 0].size // groups  # output channels of a group, times pixels of the kernel
     pixels = dy.size // dy.shape[1]
     return ConvolutionBounds(products(terms, dx), products(pixels, dweight), products(pixels, dbias))

@@ -2,7 +2,8 @@
 
 Each method returns its result and a function from the result's gradient to the gradients of the arguments. The
 mathematics is that of :mod:`npresnet.ops`; what is added is that every result passes through ``rounding`` together with
-its bound, and that the inputs of all ReLUs are remembered, since a case must keep away from their kinks.
+its bound, and that two things are remembered, by which unsuitable numbers are recognised: the inputs of all ReLUs,
+and how much of every normalised channel is spread and not mean.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from ..part import Array
 from ..tolerance import Rounding, Statistics
 
 EPS = 1e-5
+MARGIN = 1e-3
+"""How far the input of every ReLU is from zero: some hundred times what rounding in float32 moves it."""
+SPREAD = 0.15
+"""The least share of the spread in the mean square of a channel that is normalised."""
+ATTEMPTS = 2000
+"""How often numbers are drawn again before that is given up."""
 
 Params = dict[str, Array]
 Gradients = tuple[Array, Params]
@@ -31,6 +38,7 @@ class Arithmetic:
     def __init__(self, rounding: Rounding, training: bool) -> None:
         self.rounding, self.training = rounding, training
         self.preactivations: list[Array] = []
+        self.spreads: list[Array] = []  # var(x) / mean(x^2), of every channel that was normalised with its own batch
 
     def inputs(self, *arrays: Array) -> list[Array]:
         """Inputs, rounded as they come in."""
@@ -49,8 +57,7 @@ class Arithmetic:
         y = self.rounding(y, lambda: tolerance.convolution(x, weight, None, stride, padding))
 
         def backward(dy: Array) -> Gradients:
-            dx, dweight, _ = ops.conv2d_backward(dy, cache)
-            assert dx is not None and dweight is not None
+            dx, dweight = map(np.asarray, ops.conv2d_backward(dy, cache)[:2])
             dx = self.rounding(dx, lambda: tolerance.convolution_backward(dy, x, weight, stride, padding).dx)
             dweight = self.rounding(
                 dweight, lambda: tolerance.convolution_backward(dy, x, weight, stride, padding).dweight
@@ -65,6 +72,7 @@ class Arithmetic:
         mean, var = params[name + ".running_mean"], params[name + ".running_var"]
         if self.training:
             y, cache = ops.batchnorm2d_train(x, weight, bias, EPS)
+            self.spreads.append(cache.var / (cache.var + cache.mean**2 + EPS))
         else:
             y, cache = ops.batchnorm2d_eval(x, weight, bias, mean, var, EPS)
 
@@ -144,11 +152,15 @@ class Arithmetic:
         return self.block(x, params, [("1", 1, 0), ("2", stride, 1), ("3", 1, 0)], stride)
 
 
-def clear_of_kinks(preactivations: list[Array], margin: float) -> bool:
-    """Whether no ReLU is near its kink, and each lets something through and holds something back."""
-    return all(
-        bool((np.abs(array) > margin).all()) and bool((array > 0).any()) and bool((array < 0).any())
-        for array in preactivations
+def is_clear(a: Arithmetic) -> bool:
+    """Whether the numbers of a computation leave no doubt about its answer.
+
+    No ReLU is near its kink, each lets something through and holds something back, and no channel is so nearly constant
+    that its variance drowns in rounding.
+    """
+    return all(bool((spread > SPREAD).all()) for spread in a.spreads) and all(
+        bool((np.abs(array) > MARGIN).all()) and bool((array > 0).any()) and bool((array < 0).any())
+        for array in a.preactivations
     )
 
 

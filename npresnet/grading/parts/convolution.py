@@ -240,14 +240,13 @@ def _criteria(*shares: float) -> tuple[Criterion, ...]:
             "all together, float32",
             shares[8],
             in_turn(
-                {"C": 2, "O": 2, "H": 4, "W": 5, "kh": 3, "kw": 2, "stride": 2, "padding": 1, "memory": "channels last"},
-                {"N": 2, "C": 4, "O": 4, "H": 7, "W": 8, "kh": 3, "kw": 2, "stride": 2, "padding": 2, "dilation": 2,
-                 "groups": 2, "memory": "channels last"},
-                **_CONVOLUTION,
+                {"C": 2, "O": 2, "H": 4, "W": 5, "kw": 2, "padding": 1},
+                {"N": 2, "C": 4, "O": 4, "H": 7, "W": 8, "kw": 2, "padding": 2, "dilation": 2, "groups": 2},
+                **{**_CONVOLUTION, "kh": 3, "stride": 2, "memory": "channels last"},
             ),
             dtype="float32",
         ),
-    )  # fmt: skip
+    )
 
 
 def _sensible(settings: Settings) -> bool:

@@ -12,8 +12,8 @@ from npresnet import ops
 from .. import tolerance
 from ..part import Array, Criterion, Expected, Inputs, Part, Settings, Step
 from ..tolerance import Rounding
-from .arithmetic import Arithmetic, Params, clear_of_kinks
-from .blocks import ATTEMPTS, basic_parameters, normalization_parameters
+from .arithmetic import ATTEMPTS, Arithmetic, Params, is_clear
+from .blocks import basic_parameters, normalization_parameters
 from .drawing import given, in_turn, options, values
 
 _NUMBERS = ("momentum", "weight_decay")
@@ -86,8 +86,6 @@ SGD_MOMENTUM_STEP = Part(
 
 
 # ---------------------------------------------------------------------------------------------- a small training
-MARGIN = 1e-4
-"""How far the inputs of all ReLUs are from zero, in every step."""
 _STATISTICS = ("stem.bn.running_mean", "stem.bn.running_var")
 """The running statistics that are marked: they keep their values. The others are not, or whoever returns the parameters
 as they came would be right about a third of them."""
@@ -114,9 +112,9 @@ def _draw_training(settings: Settings, rng: np.random.Generator) -> Inputs:
         a = Arithmetic(tolerance.exact, training=True)
         with npresnet.use_backend("numpy"):
             _train(a, inputs)
-        if clear_of_kinks(a.preactivations, MARGIN):
+        if is_clear(a):
             return inputs
-    raise ValueError(f"no training away from all kinks in {ATTEMPTS} attempts, with {dict(settings)}")
+    raise ValueError(f"no suitable numbers for a training in {ATTEMPTS} attempts, with {dict(settings)}")
 
 
 def _train(a: Arithmetic, inputs: Inputs) -> tuple[Array, Params]:
@@ -158,7 +156,7 @@ def _loss_and_gradients(a: Arithmetic, images: Array, labels: Array, params: Par
 
     d = ops.cross_entropy_backward(softmax)
     d = a.rounding(d, lambda: tolerance.cross_entropy(logits, labels)[1])
-    dfeatures, dweight, dbias = ops.linear_backward(d, head)
+    dfeatures, dweight, dbias = map(np.asarray, ops.linear_backward(d, head))
     dfeatures = a.rounding(dfeatures, lambda: tolerance.products(len(weight), np.abs(d) @ np.abs(weight)))
     dweight = a.rounding(dweight, lambda: tolerance.products(len(d), np.abs(d).T @ np.abs(features)))
     dbias = a.rounding(dbias, lambda: tolerance.products(len(d), np.abs(d).sum(axis=0)))
