@@ -17,7 +17,7 @@ from typing import TextIO
 
 from npresnet import __version__
 
-COMMANDS = ("predict", "train", "evaluate", "convert", "fetch", "summary", "bench")
+COMMANDS = ("predict", "train", "evaluate", "convert", "fetch", "summary", "coursework", "bench")
 
 DESCRIPTION = "ResNet in pure Python: classify pictures, train networks, convert and fetch checkpoints."
 EPILOG = """\
@@ -29,6 +29,7 @@ examples:
   npresnet evaluate runs/first                      top-1, confusion, calibration
   npresnet convert resnet50.pth r50.safetensors     no PyTorch needed
   npresnet summary resnet50                         shapes, parameters, multiply-adds
+  npresnet coursework new ps1                       stubs, tests and autograders for students
   npresnet bench                                    how fast, compared with PyTorch and ONNX Runtime?
 
 exit status: 0 success, 1 something failed, 2 wrong usage, 130 interrupted
@@ -81,13 +82,22 @@ def build_parser() -> argparse.ArgumentParser:
         prog="npresnet",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"npresnet {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(f"npresnet.commands.{name}").add_parser(subparsers)
     return parser
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves room for the longest command; argparse forgets that commands are indented further than options."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Add a row of the help, and measure it."""
+        super().add_argument(action)
+        self._action_max_length = max(self._action_max_length, 4 + max(map(len, COMMANDS)))
 
 
 def describe(error: BaseException) -> str:

@@ -1,0 +1,1 @@
+"""The coursework in other systems: Gradescope, Otter-Grader, nbgrader."""
