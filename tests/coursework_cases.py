@@ -264,7 +264,7 @@ def _training() -> Iterator[Call]:
     ):
         draw = _draw(11, number)
         yield _step_call([draw(*shape) for _ in range(3)], options)
-    for number, (steps, momentum) in enumerate([(1, 0.9), (3, 0.9), (2, 0.4)]):
+    for number, (steps, momentum) in enumerate([(1, 0.9), (3, 0.9), (3, 0.4)]):
         yield _train_call(np.random.default_rng((12, number)), steps, momentum)
 
 

@@ -61,7 +61,7 @@ def right_submissions() -> list[Right]:
 
 def wrong_submissions() -> list[Wrong]:
     """All wrong submissions, file by file."""
-    base = BASE.read_text(encoding="utf-8")
+    base = _statements(BASE)[1:]  # not the docstring: it says that all is right
     return [made for path in sorted((FOLDER / "wrong").glob("*.py")) for made in _wrong_of(path, base)]
 
 
@@ -93,47 +93,50 @@ def _solved(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _wrong_of(path: Path, base: str) -> list[Wrong]:
-    """The submissions that a file of wrong functions describes."""
-    text = path.read_text(encoding="utf-8")
-    shared: list[str] = []
-    marks: dict[str, ast.Call] = {}
-    functions: dict[str, list[ast.FunctionDef]] = {}
-    for node in ast.parse(text).body:
-        mark = _mark_of(node)
-        if mark is None:
-            if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):  # the docstring
-                shared.append(ast.get_source_segment(text, node) or "")
-            continue
-        assert isinstance(node, ast.FunctionDef)
-        name = ast.literal_eval(mark.args[0])
-        marks.setdefault(name, mark)
-        functions.setdefault(name, []).append(node)
-    result = []
-    for name, nodes in functions.items():
-        part = ast.literal_eval(marks[name].args[1])
-        fails = next(ast.literal_eval(keyword.value) for keyword in marks[name].keywords if keyword.arg == "fails")
-        own = [ast.get_source_segment(text, node) or "" for node in nodes]
-        kept = _without(base, {node.name for node in nodes})
-        source = "\n\n\n".join([kept, *shared, *own]) + "\n"
-        result.append(Wrong(name, part, source, (fails,) if isinstance(fails, str) else tuple(fails)))
-    return result
+class Statement(NamedTuple):
+    """A top-level statement of a file."""
 
+    node: ast.stmt
+    text: str  # without decorators
 
-def _mark_of(node: ast.stmt) -> ast.Call | None:
-    """The decorator ``wrong(...)`` of a function, if it has one."""
-    if isinstance(node, ast.FunctionDef):
-        for decorator in node.decorator_list:
+    @property
+    def name(self) -> str:
+        """Of a function."""
+        return self.node.name if isinstance(self.node, ast.FunctionDef) else ""
+
+    @property
+    def mark(self) -> ast.Call | None:
+        """The decorator ``wrong(...)``, if there is one."""
+        for decorator in getattr(self.node, "decorator_list", ()):
             if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "wrong":
                 return decorator
-    return None
+        return None
 
 
-def _without(source: str, names: set[str]) -> str:
-    """A module's text without its functions of some names."""
-    kept = [
-        ast.get_source_segment(source, node) or ""
-        for node in ast.parse(source).body
-        if not (isinstance(node, ast.FunctionDef) and node.name in names)
-    ]
-    return "\n\n\n".join(kept[1:])  # not the docstring: it says that all is right
+def _statements(path: Path) -> list[Statement]:
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    return [Statement(node, "\n".join(lines[node.lineno - 1 : node.end_lineno])) for node in ast.parse(text).body]
+
+
+def _wrong_of(path: Path, base: list[Statement]) -> list[Wrong]:
+    """The submissions that a file of wrong functions describes."""
+    shared: list[str] = []
+    functions: dict[str, list[Statement]] = {}  # by mistake
+    for statement in _statements(path)[1:]:
+        if statement.mark is None:
+            shared.append(statement.text)
+        else:
+            functions.setdefault(ast.literal_eval(statement.mark.args[0]), []).append(statement)
+    result = []
+    for name, statements in functions.items():
+        mark = statements[0].mark
+        assert mark is not None
+        fails = ast.literal_eval(mark.keywords[0].value)
+        replaced = {statement.name for statement in statements}
+        kept = [statement.text for statement in base if statement.name not in replaced]
+        source = "\n\n\n".join([*kept, *shared, *(statement.text for statement in statements)]) + "\n"
+        result.append(
+            Wrong(name, ast.literal_eval(mark.args[1]), source, (fails,) if isinstance(fails, str) else fails)
+        )
+    return result
