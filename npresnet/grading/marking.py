@@ -16,13 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import npresnet
 
-from . import judge, solution_source
+from . import judge
 from .assignment import Assignment
 from .comparing import compare, members
-from .diagnosis import diagnose
+from .diagnosis import diagnose_criteria
+from .handout.functions import solution_text
 from .judge import CaseResult, Limits, PartRun
 from .marks import Cell, Failure, PartMark, Report
 from .part import Case, Expected, Part
+from .parts import PARTS
 from .shrinking import MOST, smaller_cases
 from .submission import Submission
 from .texts import Texts
@@ -104,8 +106,6 @@ def mark(
 @functools.lru_cache(maxsize=256)
 def _questions_of(name: str, seed: int, with_hidden: bool) -> _Questions:
     """All cases of a part and their answers: the same for every submission of a class."""
-    from .parts import PARTS
-
     part = PARTS[name]
     public = list(part.cases(PUBLIC_SEED, hidden=False))
     hidden = list(part.cases(seed, hidden=True)) if with_hidden else []
@@ -144,7 +144,8 @@ def _stand_ins(part: Part) -> tuple[str, ...]:
     """The functions of the solution that earlier parts are about."""
     if not part.stand_ins:
         return ()
-    return tuple(name for name in solution_source.FUNCTIONS if name not in part.functions)
+    everything = dict.fromkeys(function for other in PARTS.values() for function in other.functions)
+    return tuple(name for name in everything if name not in part.functions)
 
 
 def _run(cases: Sequence[Case], submission: Submission, assignment: Assignment, stand_ins: Sequence[str]) -> PartRun:
@@ -250,14 +251,14 @@ def _explained(
     """Failing cells with the smallest failing case, and with the known mistake that explains their results."""
     part, say = questions.part, Texts(assignment.language)
     smaller = _shrunk(questions, cells, submission, assignment, stand_ins)
-    mistakes = diagnose(part, questions.cases, run.results)
+    mistakes = diagnose_criteria(part, questions.cases, run.results, questions.answers, own=not stand_ins)
     explained = []
     for cell in cells:
         failure = cell.failure
         if failure is not None and failure.kind in ("values", "shape", "not finite", "exception"):
             failure = _smallest(failure, cell, smaller, say)
         if failure is not None and failure.kind not in ("missing", "exception"):
-            mistake = mistakes.get(failure.output) or mistakes.get(cell.output)
+            mistake = mistakes.get((cell.criterion, failure.output)) or mistakes.get((cell.criterion, cell.output))
             if mistake is not None:
                 failure = dataclasses.replace(
                     failure, mistake=mistake.name, hint=say(mistake.hint), section=mistake.section
@@ -320,6 +321,6 @@ def _speed(questions: _Questions, run: PartRun, standing: str, assignment: Assig
 @functools.lru_cache(maxsize=256)
 def _reference_seconds(name: str, seed: int, with_hidden: bool) -> float | None:
     questions = _questions_of(name, seed, with_hidden)
-    reference = Submission("reference", solution_source.text(), "solution.py")
+    reference = Submission("reference", solution_text(), "solution.py")
     run = _run(questions.cases, reference, Assignment(), ())
     return sum(result.seconds for result in run.results) if run.ended == "finished" else None
