@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib import resources
 
@@ -10,6 +11,7 @@ import pytest
 from npresnet.grading import handout
 from npresnet.grading.assignment import LANGUAGES, Assignment
 from npresnet.grading.assignment_file import HEADING, MEANINGS, POINTS, PUBLIC_HEADING
+from npresnet.grading.bank import MISTAKES
 from npresnet.grading.handout import notebook, readme, stubs, titles
 from npresnet.grading.handout.docstrings import blocks, columns, is_prose, localized, wrapped
 from npresnet.grading.handout.functions import public_functions
@@ -33,8 +35,8 @@ def constants() -> list[str]:
     return [
         *MEANINGS.values(), HEADING, PUBLIC_HEADING, POINTS, *titles.CHAPTERS.values(), *titles.TITLES.values(),
         stubs.INTRODUCTION, *stubs.RULES, stubs.IMPORTS, stubs.IMPORTS_ALLOWED, notebook.USE, notebook.HEADING,
-        notebook.HEADING_WITHOUT, notebook.END, readme.HIDDEN, readme.NOT_HIDDEN, readme.TEACHER_HIDDEN,
-        readme.TEACHER_NOT_HIDDEN, Assignment().title,
+        notebook.HEADING_WITHOUT, titles.ONE, titles.MANY, notebook.END, readme.HIDDEN, readme.NOT_HIDDEN,
+        readme.TEACHER_HIDDEN, readme.TEACHER_NOT_HIDDEN, Assignment().title,
     ]  # fmt: skip
 
 
@@ -78,6 +80,28 @@ def test_no_text_is_missed_in_a_handout(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", OTHERS)
+def test_every_hint_is_translated(language: str) -> None:
+    known = translations(language)
+    assert [mistake.hint for mistake in MISTAKES.values() if mistake.hint not in known] == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_message_that_is_said_is_translated(language: str) -> None:
+    said = set()
+    for name in ("comparing.py", "marking.py"):
+        text = (resources.files("npresnet.grading") / name).read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) == "say"
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                said.add(node.args[0].value)
+    assert len(said) > 8
+    assert [text for text in said if text not in translations(language)] == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
 def test_names_in_braces_and_code_stay(language: str) -> None:
     for text, translated in translations(language).items():
         assert sorted(set(re.findall(r"\{\w*\}", translated))) == sorted(set(re.findall(r"\{\w*\}", text))), text
@@ -107,8 +131,8 @@ def test_unknown_languages() -> None:
 
 
 def test_values_are_filled_in() -> None:
-    assert Texts("zh")("task {task}, {points} points", task="1.3", points="6") == "任务 1.3，6 分"
-    assert Texts("en")("task {task}, {points} points", task="1.3", points="6") == "task 1.3, 6 points"
+    assert Texts("zh")("task {task}, {points}", task="1.3", points="6") == "任务 1.3，6"
+    assert Texts("en")("task {task}, {points}", task="1.3", points="6") == "task 1.3, 6"
     assert Texts("zh")("no such text {n}", n=3) == "no such text 3"
 
 

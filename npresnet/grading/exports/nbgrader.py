@@ -13,7 +13,7 @@ from typing import Any
 from ..assignment import Assignment
 from ..handout.functions import Function, functions_of, private_functions
 from ..handout.notebook import HEADING, Cell, cell_name, code, heading, introduction, markdown, notebook
-from ..handout.titles import TITLES, points_text
+from ..handout.titles import TITLES, counted
 from ..part import Part
 from ..texts import Texts
 
@@ -43,7 +43,7 @@ def _cells(assignment: Assignment) -> Iterator[Cell]:
             yield _test(own[function.name], assignment)
     for part in parts:
         if not part.stand_ins:
-            title = t(HEADING, task=part.task, title=t(TITLES[part.name]), points=points_text(part.points))
+            title = t(HEADING, task=part.task, title=t(TITLES[part.name]), points=counted(part.points, t))
             yield markdown(f"{cell_name(part.name)}-text", f"## {title}")
             yield _test(part, assignment)
 

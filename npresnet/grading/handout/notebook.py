@@ -10,14 +10,14 @@ from ..assignment import Assignment
 from ..texts import Texts
 from .functions import Function, functions_of
 from .stubs import INTRODUCTION, chapter_of, remark, rules
-from .titles import CHAPTERS, TITLES, points_text
+from .titles import CHAPTERS, TITLES, counted
 
 USE = """\
 Run the cells from the top. Below every function, `check` runs its public tests in a process of its own and shows what
 is wrong. Hand in this notebook; only imports, functions, classes and constants of it are read, so you may add cells
 that try things out."""
 
-HEADING = "Task {task}: {title} ({points} points)"
+HEADING = "Task {task}: {title} ({points})"
 HEADING_WITHOUT = "{title} (needed by later tasks, no points of its own)"
 END = "All together"
 
@@ -65,7 +65,7 @@ def heading(function: Function, assignment: Assignment) -> str:
     title = t(TITLES[function.name])
     for part in assignment.parts():
         if part.name == function.name:
-            return f"## {t(HEADING, task=part.task, title=title, points=points_text(part.points))}"
+            return f"## {t(HEADING, task=part.task, title=title, points=counted(part.points, t))}"
     return f"## {t(HEADING_WITHOUT, title=title)}"
 
 
@@ -92,7 +92,7 @@ def _cells(assignment: Assignment) -> Iterator[Cell]:
             yield code(f"{name}-test", f'check("{function.name}")')
     for part in parts:
         if not part.stand_ins:
-            title = t(HEADING, task=part.task, title=t(TITLES[part.name]), points=points_text(part.points))
+            title = t(HEADING, task=part.task, title=t(TITLES[part.name]), points=counted(part.points, t))
             yield markdown(f"{cell_name(part.name)}-text", f"# {title}")
             yield code(f"{cell_name(part.name)}-test", f'check("{part.name}")')
     yield markdown("end", f"# {t(END)}")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ..assignment import Assignment
 from ..part import Part
 from ..texts import Texts
-from .docstrings import bullet
+from .docstrings import bullet, columns
 from .functions import Function, functions_of
-from .titles import CHAPTERS, points_text
+from .titles import CHAPTERS, counted
 
 INTRODUCTION = """\
 Write the functions below, each in place of its NotImplementedError. How they work is up to you: loops, einsum, slices,
@@ -67,10 +67,10 @@ def remark(function: Function, parts: Sequence[Part], texts: Texts) -> str:
     """A comment: the task of a function and its points, or what it is needed for."""
     for part in parts:
         if part.name == function.name:
-            return f"# {texts('task {task}, {points} points', task=part.task, points=points_text(part.points))}"
+            return f"# {texts('task {task}, {points}', task=part.task, points=counted(part.points, texts))}"
     needed = next(part.task for part in parts if function.name in part.functions or not part.stand_ins)
     return f"# {texts('needed for task {task}, no points of its own', task=needed)}"
 
 
 def _ruler(text: str) -> str:
-    return f"# {'-' * 94} {text}"
+    return f"# {'-' * (97 - columns(text))} {text}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..texts import Texts
+
 CHAPTERS = {
     "1": "Convolution",
     "2": "Batch normalisation",
@@ -43,3 +45,12 @@ TITLES = {
 def points_text(points: float) -> str:
     """Points with at most two decimals, and none that are zero: ``6``, ``2.5``."""
     return f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+ONE, MANY = "1 point", "{points} points"
+
+
+def counted(points: float, texts: Texts) -> str:
+    """Points with their noun: ``6 points``."""
+    number = points_text(points)
+    return texts(ONE) if number == "1" else texts(MANY, points=number)

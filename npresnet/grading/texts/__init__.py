@@ -36,9 +36,13 @@ class Texts:
         self._known = translations(language)
 
     def __call__(self, text: str, **values: Any) -> str:
-        """The text in this language, or in English where there is no translation, with the values filled in."""
-        translated = self._known.get(text, text)
-        return translated.format(**values) if values else translated
+        """The text in this language, or in English where there is no translation, with the values filled in.
+
+        Without values, the text may also be one that was made in English, see :func:`translate`.
+        """
+        if values:
+            return self._known.get(text, text).format(**values)
+        return translate(text, self.language)
 
     def document(self, text: str, **values: str) -> str:
         """A text of several paragraphs, each translated by itself, with the values filled in."""
