@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from .parts import PARTS
 from .shrinking import MOST, smaller_cases
 from .submission import Submission
 from .texts import Texts
+from .written import written_names
 
 PUBLIC_SEED = 0
 """Of the cases that students run themselves."""
@@ -129,14 +131,16 @@ def _mark_part(questions: _Questions, submission: Submission, assignment: Assign
     run = _run(questions.cases, submission, assignment, stand_ins)
     cells, standing, seconds = _cells(questions, run, assignment), "reference" if stand_ins else "own", run.seconds
     if stand_ins and _points(cells) < part.points:
-        own = _run(questions.cases, submission, assignment, ())
+        missing = tuple(name for name in stand_ins if name not in written_names(submission.source))
+        own = _run(questions.cases, submission, assignment, missing)
         seconds += own.seconds
         own_cells = _cells(questions, own, assignment)
-        if _points(own_cells) > _points(cells):
-            run, cells, standing, stand_ins = own, own_cells, "own", ()
+        # Of two runs without points, the one that came further says more about what is wrong.
+        if (_points(own_cells), -_interrupted(own)) > (_points(cells), -_interrupted(run)):
+            run, cells, standing, stand_ins = own, own_cells, "own", missing
     speed = _speed(questions, run, standing, assignment)
     if run.ended == "finished" and not all(cell.passed for cell in cells):
-        cells = _explained(questions, run, cells, submission, assignment, stand_ins)
+        cells = _explained(questions, run, cells, submission, assignment, stand_ins, standing)
     return PartMark(part.name, part.task, cells, seconds, standing, run.stdout, speed)
 
 
@@ -146,6 +150,11 @@ def _stand_ins(part: Part) -> tuple[str, ...]:
         return ()
     everything = dict.fromkeys(function for other in PARTS.values() for function in other.functions)
     return tuple(name for name in everything if name not in part.functions)
+
+
+def _interrupted(run: PartRun) -> float:
+    """Cases that ended with an exception."""
+    return math.inf if run.ended != "finished" else sum(result.raised is not None for result in run.results)
 
 
 def _run(cases: Sequence[Case], submission: Submission, assignment: Assignment, stand_ins: Sequence[str]) -> PartRun:
@@ -247,11 +256,12 @@ def _explained(
     submission: Submission,
     assignment: Assignment,
     stand_ins: Sequence[str],
+    standing: str,
 ) -> tuple[Cell, ...]:
     """Failing cells with the smallest failing case, and with the known mistake that explains their results."""
     part, say = questions.part, Texts(assignment.language)
     smaller = _shrunk(questions, cells, submission, assignment, stand_ins)
-    mistakes = diagnose_criteria(part, questions.cases, run.results, questions.answers, own=not stand_ins)
+    mistakes = diagnose_criteria(part, questions.cases, run.results, questions.answers, own=standing == "own")
     explained = []
     for cell in cells:
         failure = cell.failure
