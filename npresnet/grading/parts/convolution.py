@@ -80,7 +80,7 @@ _PATCHES = (
         0.1,
         in_turn(
             {"H": 3, "W": 4, "dilation": 2},
-            {"N": 2, "C": 2, "H": (7, 8), "W": 8, "kh": 3, "kw": 2, "dilation": (2, 3)},
+            {"N": 2, "C": 2, "H": (7, 8), "W": 8, "kh": 3, "kw": 3, "dilation": (2, 3)},
             **PLAIN,
         ),
     ),
@@ -221,7 +221,7 @@ def _criteria(*shares: float) -> tuple[Criterion, ...]:
             shares[6],
             in_turn(
                 {"H": 3, "W": 4, "dilation": 2},
-                {"N": 2, "C": 2, "O": 2, "H": (7, 8), "W": 7, "kh": 3, "kw": 2, "dilation": (2, 3)},
+                {"N": 2, "C": 2, "O": 2, "H": (7, 8), "W": 7, "kh": 3, "kw": 3, "dilation": (2, 3)},
                 **_CONVOLUTION,
             ),
         ),
@@ -231,7 +231,7 @@ def _criteria(*shares: float) -> tuple[Criterion, ...]:
             in_turn(
                 {"C": 4, "O": 4, "groups": 2},
                 {"N": 2, "C": 4, "O": 6, "H": (4, 5), "W": 4, "kh": 3, "kw": 2, "groups": 2},
-                {"N": 2, "C": 3, "O": 3, "H": 4, "W": 4, "kh": 3, "kw": 3, "groups": 3, "padding": 1},
+                {"N": 2, "C": 3, "O": 3, "H": 4, "W": 5, "kh": 3, "kw": 3, "groups": 3},
                 **_CONVOLUTION,
             ),
             count=3,

@@ -27,7 +27,7 @@ _MAX_POOL = (
         0.2,
         in_turn(
             {"H": 3, "W": 4, "stride": 1},
-            {"N": 2, "C": 2, "H": 7, "W": (5, 7), "kernel_size": 3},
+            {"N": 2, "C": (2, 3), "H": 7, "W": 5, "kernel_size": 3},
             **_PLAIN,
         ),
     ),
@@ -41,7 +41,7 @@ _MAX_POOL = (
         0.2,
         in_turn(
             {"H": 2, "W": 4, "padding": 1, "negative": True},
-            {"N": 2, "C": 2, "H": (5, 6), "W": 7, "kernel_size": 3, "padding": 1, "negative": True},
+            {"N": 2, "C": 2, "H": 5, "W": 7, "kernel_size": 3, "padding": 1, "negative": True},
             **_PLAIN,
         ),
     ),

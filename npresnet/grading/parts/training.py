@@ -201,7 +201,7 @@ _TRAINING: dict[str, Any] = {
     "draw": _draw_training,
     "script": _script_training,
     "answer": _answer_training,
-    "smallest": {"N": 1, "A": 1, "B": 1, "K": 2, "H": 2, "W": 2, "steps": 1},
+    "smallest": {"N": 2, "K": 2, "H": 3, "W": 3, "steps": 1},
     "sensible": _sensible,
     "section": _SECTION,
 }
