@@ -92,7 +92,7 @@ def _candidates(part: Part, own: bool) -> list[list[Mistake]]:
     """Mistakes that may show in a part: those made in it, those in its other functions, those in all earlier ones."""
     stages: list[list[Mistake]] = [[], [], []]
     for mistake in MISTAKES.values():
-        if mistake.part == part.name or (part.name == "whole" and mistake.part in part.functions):
+        if mistake.part == part.functions[-1]:
             stages[0].append(mistake)
         elif mistake.part in part.functions:
             stages[1].append(mistake)
@@ -181,8 +181,9 @@ def _distance_of_case(mistake: Mistake, finding: Finding) -> float | None:
     if theirs is None or finding.wrong_type:
         return None
     output = finding.output
-    theirs = {name: value for name, value in theirs.items() if name == output or name.startswith(f"{output}/")}
-    if set(theirs) != set(finding.pairs) | set(finding.surplus):
+    asked = {*finding.pairs, *finding.absent, *finding.surplus}
+    theirs = {name: value for name, value in theirs.items() if name == output or name in asked}
+    if set(theirs) != {*finding.pairs, *finding.surplus}:
         return None
     worst = 0.0
     for name, value in theirs.items():

@@ -76,7 +76,7 @@ class Finding:
     case: Case
     output: str
     pairs: Mapping[str, Pair]  # members that were returned as arrays and that are asked for
-    surplus: Mapping[str, Array]  # those that are not asked for
+    surplus: Mapping[str, Array]  # what was returned where None is asked for
     absent: tuple[str, ...]  # those that were not returned
     wrong_type: str  # what the output was in words, when it was no array
 
@@ -116,10 +116,10 @@ def findings(
             for name in names
             if name in returned
         }
-        surplus = {name: value for name, value in returned.items() if name not in names}
+        surplus = {} if names else returned  # members of a dict that nobody asks for do no harm
         wrong_type = result.wrong_types.get(output, "")
         if not names and wrong_type in ("None", "NoneType"):  # as it should be
             wrong_type = ""
         absent = tuple(name for name in names if name not in returned) if not wrong_type else ()
-        found.append(Finding(case, output, pairs, {} if names and output in names else surplus, absent, wrong_type))
+        found.append(Finding(case, output, pairs, surplus, absent, wrong_type))
     return sorted(found, key=lambda finding: finding.case.size)

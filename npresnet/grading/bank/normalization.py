@@ -115,7 +115,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-running-var-biased",
-    "new_running_var",
+    "running_var",
     "Your running_var is updated with the biased variance of the batch. The running statistics estimate the variance "
     "of all data, so they take the unbiased one.",
 )
@@ -125,7 +125,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-running-var-of-images",
-    "new_running_var",
+    "running_var",
     "The correction in your running_var counts images. A channel has as many values as there are pixels in all images.",
 )
 def _(call: _Call) -> Any:
@@ -135,7 +135,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-running-std",
-    "new_running_var",
+    "running_var",
     "Your running_var is updated with a standard deviation. It keeps the variance, without a root.",
 )
 def _(call: _Call) -> Any:
@@ -144,7 +144,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-momentum-reversed",
-    "new_running_mean new_running_var",
+    "running_mean running_var",
     "Momentum is applied the wrong way round: here it is the weight of the new value, not of the old one.",
 )
 def _(call: _Call) -> Any:
@@ -153,7 +153,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-momentum-fixed",
-    "new_running_mean new_running_var",
+    "running_mean running_var",
     "Your running statistics do not depend on the argument momentum.",
 )
 def _(call: _Call) -> Any:
@@ -162,7 +162,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-running-replaced",
-    "new_running_mean new_running_var",
+    "running_mean running_var",
     "Your running statistics are those of this batch alone: what was known from earlier batches is lost.",
 )
 def _(call: _Call) -> Any:
@@ -171,7 +171,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-running-summed",
-    "new_running_mean new_running_var",
+    "running_mean running_var",
     "Your running statistics grow: the old value has to shrink when the new one is added.",
 )
 def _(call: _Call) -> Any:
@@ -184,7 +184,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-running-not-updated",
-    "new_running_mean new_running_var",
+    "running_mean running_var",
     "In training, your running statistics stay as they were. Every batch should move them.",
 )
 def _(call: _Call) -> Any:
@@ -224,7 +224,7 @@ def _(call: _Call) -> Any:
 
 @mistake(
     "bn-statistics-of-everything",
-    "y new_running_mean new_running_var",
+    "y running_mean running_var",
     "All channels share one mean and one variance in your function. Every channel has its own: look at the axes.",
 )
 def _(call: _Call) -> Any:
@@ -257,7 +257,7 @@ mistake = mistakes_in("batchnorm2d_forward", _in_evaluation)
 
 @mistake(
     "bn-running-updated-in-evaluation",
-    "new_running_mean new_running_var",
+    "running_mean running_var",
     "Your running statistics change in evaluation. A network that is only used must not learn from what it sees.",
 )
 def _(call: _Call) -> Any:

@@ -154,7 +154,7 @@ def _(step: _Step) -> Any:
 
 @mistake(
     "sgd-weight-decay-decoupled",
-    "param velocity",
+    "velocity",
     "Your weight decay shrinks the parameter directly, as AdamW does. Here it is part of the gradient, and so of the "
     "velocity.",
 )
