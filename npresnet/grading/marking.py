@@ -130,7 +130,7 @@ def _mark_part(questions: _Questions, submission: Submission, assignment: Assign
     stand_ins = _stand_ins(part)
     run = _run(questions.cases, submission, assignment, stand_ins)
     cells, standing, seconds = _cells(questions, run, assignment), "reference" if stand_ins else "own", run.seconds
-    if stand_ins and _points(cells) < part.points:
+    if stand_ins and not _is_over(cells):
         missing = tuple(name for name in stand_ins if name not in written_names(submission.source))
         own = _run(questions.cases, submission, assignment, missing)
         seconds += own.seconds
@@ -139,7 +139,7 @@ def _mark_part(questions: _Questions, submission: Submission, assignment: Assign
         if (_points(own_cells), -_interrupted(own)) > (_points(cells), -_interrupted(run)):
             run, cells, standing, stand_ins = own, own_cells, "own", missing
     speed = _speed(questions, run, standing, assignment)
-    if run.ended == "finished" and not all(cell.passed for cell in cells):
+    if run.ended == "finished" and not _is_over(cells):
         cells = _explained(questions, run, cells, submission, assignment, stand_ins, standing)
     return PartMark(part.name, part.task, cells, seconds, standing, run.stdout, speed)
 
@@ -150,6 +150,13 @@ def _stand_ins(part: Part) -> tuple[str, ...]:
         return ()
     everything = dict.fromkeys(function for other in PARTS.values() for function in other.functions)
     return tuple(name for name in everything if name not in part.functions)
+
+
+def _is_over(cells: Sequence[Cell]) -> bool:
+    """Whether there is nothing to explain: all is right, or nothing is written."""
+    return all(cell.failure is None for cell in cells) or all(
+        cell.failure is not None and cell.failure.kind == "missing" and cell.failure.line is not None for cell in cells
+    )
 
 
 def _interrupted(run: PartRun) -> float:

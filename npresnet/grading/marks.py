@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,11 @@ class Cell:
         return self.failure is None
 
 
+def _total(points: Iterable[float]) -> float:
+    """A sum without the last digits of rounding, so that 100 points are 100."""
+    return round(math.fsum(points), 9)
+
+
 @dataclass(frozen=True)
 class PartMark:
     """The marks of one function."""
@@ -66,12 +72,12 @@ class PartMark:
     @property
     def points(self) -> float:
         """Points earned."""
-        return sum(cell.points for cell in self.cells)
+        return _total(cell.points for cell in self.cells)
 
     @property
     def max_points(self) -> float:
         """Points to be earned."""
-        return sum(cell.max_points for cell in self.cells)
+        return _total(cell.max_points for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -86,17 +92,17 @@ class Report:
     findings: tuple[str, ...] = ()  # of the import and syntax policy
     seed: int = 0
     feedback: str = "full"
-    """How much a student is told of hidden cases: ``full`` (also the case), ``kind`` (what kind of mistake), ``none``."""
+    """What a student is told of hidden cases: ``full`` (also the case), ``kind`` (what kind of mistake) or ``none``."""
 
     @property
     def points(self) -> float:
         """Points earned."""
-        return sum(part.points for part in self.parts)
+        return _total(part.points for part in self.parts)
 
     @property
     def max_points(self) -> float:
         """Points to be earned."""
-        return sum(part.max_points for part in self.parts)
+        return _total(part.max_points for part in self.parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
