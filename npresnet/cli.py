@@ -17,7 +17,7 @@ from typing import TextIO
 
 from npresnet import __version__
 
-COMMANDS = ("predict", "train", "evaluate", "convert", "fetch", "summary", "coursework", "bench")
+COMMANDS = ("predict", "train", "evaluate", "convert", "fetch", "summary", "coursework", "grade", "bench")
 
 DESCRIPTION = "ResNet in pure Python: classify pictures, train networks, convert and fetch checkpoints."
 EPILOG = """\
@@ -30,6 +30,7 @@ examples:
   npresnet convert resnet50.pth r50.safetensors     no PyTorch needed
   npresnet summary resnet50                         shapes, parameters, multiply-adds
   npresnet coursework new ps1                       stubs, tests and autograders for students
+  npresnet grade resnet_layers.py                   marks, with an explanation of every mistake
   npresnet bench                                    how fast, compared with PyTorch and ONNX Runtime?
 
 exit status: 0 success, 1 something failed, 2 wrong usage, 130 interrupted

@@ -17,6 +17,7 @@ from .marking import mark
 from .marks import Failure, PartMark, Report
 from .notebook import definitions
 from .report.explanation import explain
+from .report.visible import NOT_WRITTEN
 from .submission import Submission
 from .wording import visible
 
@@ -105,6 +106,8 @@ def explanations(part: PartMark, origins: list[str]) -> list[str]:
     lines = []
     for reason in explain(part):
         lines += ["", reason.headline]
+        if reason.headline == NOT_WRITTEN:
+            continue
         for fact in reason.facts:
             text = _origin(reason.failure, origins) if fact.label == "line" else fact.text
             lines.append(f"  {fact.label}: {text}")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from .marks import Cell, PartMark, Report
+from .marks import Cell, Report
 
 
 def outcome(cell: Cell) -> str:
     """What a test found, in a few lines: ``right``, or what is wrong, how it shows, and where to read on."""
-    from .report.explanation import explain
+    from .report.explanation import explain_alone
 
-    if cell.failure is None:
-        return "right"
-    alone = explain(PartMark("", "", (cell,), 0))[0]
-    return "\n".join([alone.headline, *(f"{fact.label}: {fact.text}" for fact in alone.facts if fact.label != "tests")])
-
-
-def cell_name(part: PartMark, cell: Cell) -> str:
-    """A name for a test: ``conv2d_backward: dx, stride 2``."""
-    return f"{part.name}: {cell.output}, {cell.criterion}{' (hidden)' if cell.hidden else ''}"
+    return "right" if cell.failure is None else "\n".join(explain_alone(cell))
 
 
 def visible(report: Report) -> Report:
