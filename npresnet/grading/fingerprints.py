@@ -7,7 +7,7 @@ are not in a tree. Hashes of all runs of ``K`` words are thinned out by *winnowi
 2003): the smallest hash of every window of ``WINDOW`` neighbours stays. Any common run of ``K + WINDOW - 1`` words is
 sure to be noticed, and none that is shorter than ``K``.
 
-Since functions are taken one by one, their order does not matter.
+Since functions and statements outside of functions are taken one by one, their order does not matter.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ def _winnow(runs: list[Print], window: int) -> list[Print]:
 
 
 def _units(source: str) -> Iterator[list[tuple[str, int]]]:
-    """The words of each function, and of what is outside of functions, with their lines."""
+    """The words of each function, and of each statement outside of functions, with their lines."""
     try:
         tree = ast.parse(source)
         own = _own_names(tree)
         functions: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
-        units = [list(_block(tree.body, own, functions))]
+        units = [list(_block([statement], own, functions)) for statement in tree.body]
         while functions:  # also those within functions
             function = functions.pop(0)
             units.append(list(_block(function.body, own, functions)))
