@@ -189,8 +189,6 @@ def _distance_of_case(mistake: Mistake, finding: Finding) -> float | None:
     for name, value in theirs.items():
         pair = finding.pairs.get(name)
         if pair is None:  # should not be there at all: its values do not matter
-            if finding.surplus[name].shape != value.shape:
-                return None
             continue
         distance = _distance_of_array(pair, value)
         if distance is None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SLACK = 4
 """Two wrong results may be apart by so many times what rounding explains: both are rounded, along different ways."""
 
+SMALLEST = 1e-30
+"""Something to divide by where all numbers are zero."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -30,7 +33,9 @@ class Pair:
     @functools.cached_property
     def fails(self) -> bool:
         """Whether it would not count."""
-        return self.got.dtype.kind != "f" or not self.matches(self.right, slack=1)
+        if self.got.dtype.kind != "f" or self.got.shape != self.right.shape or not np.isfinite(self.got).all():
+            return True
+        return bool((np.abs(np.asarray(self.got, np.float64) - self.right) > self.allowed).any())
 
     def matches(self, other: Array, slack: float = SLACK) -> bool:
         """Whether the returned array is some other one, but for rounding."""
@@ -57,16 +62,17 @@ class Pair:
             return np.inf
         return float(np.abs(np.asarray(self.got, np.float64) - other).max(initial=0))
 
-    def _room(self, other: Array, finite: Array) -> Array | float:
-        """What rounding explains; more in proportion for wrong results that are larger than the right one."""
-        largest = np.abs(np.where(finite, other, 0)).max()
-        scale = max(1.0, float(largest / max(np.abs(self.right).max(initial=0), 1e-30)))
+    def _room(self, other: Array, finite: Array) -> Array:
+        """What rounding explains of a difference from another array, which may have larger numbers than the right one.
+
+        Where the right result is exactly zero, it has no room at all, but a wrong one may be rounded there.
+        """
         allowed = np.asarray(self.allowed, np.float64)
         if allowed.ndim and allowed.shape != other.shape:
-            allowed = allowed.max(initial=0)
-        if self.right.size == 0 or not np.abs(self.right).max():
-            scale = max(1.0, float(largest))
-        return np.maximum(allowed * scale, 1e-30)
+            allowed = np.asarray(allowed.max(initial=0))
+        size, usual = (float(np.abs(values).max(initial=0)) for values in (other[finite], self.right))
+        scale = max(1.0, size / usual if usual else 1.0)
+        return np.maximum(allowed * scale, ROUNDOFF * max(size, usual, SMALLEST))
 
 
 @dataclass(frozen=True)
