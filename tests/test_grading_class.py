@@ -151,6 +151,15 @@ def test_a_size_that_an_archive_lies_about_is_not_believed(tmp_path: Path) -> No
         one.read()
 
 
+def test_no_more_is_unpacked_than_a_submission_may_have(tmp_path: Path) -> None:
+    from npresnet.grading.class_files import _read_file, _read_member
+
+    content = b"\0" * (2 * LARGEST)
+    root = write(tmp_path, {"bomb.zip": archive({"resnet_layers.py": content}), "bomb.py": content})
+    assert len(_read_member(root / "bomb.zip", "resnet_layers.py")) == LARGEST + 1
+    assert len(_read_file(root / "bomb.py")) == LARGEST + 1
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
 def test_links_are_named_and_not_followed(tmp_path: Path) -> None:
     secret = write(tmp_path, {"secret.py": "the solution"}) / "secret.py"
