@@ -173,7 +173,12 @@ def _distance(mistake: Mistake, found: Sequence[Finding]) -> float | None:
 
 def _majority(mistake: Mistake, failing: Sequence[Finding]) -> bool:
     """Whether a mistake explains more than half of some failing cases."""
-    return 2 * sum(_distance_of_case(mistake, finding) is not None for finding in failing) > len(failing)
+    missed = 0
+    for finding in failing:
+        missed += _distance_of_case(mistake, finding) is None
+        if 2 * missed >= len(failing):  # the rest need not be run
+            return False
+    return True
 
 
 def _distance_of_case(mistake: Mistake, finding: Finding) -> float | None:
