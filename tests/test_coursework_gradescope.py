@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,9 +16,10 @@ import pytest
 
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.assignment_file import parse_assignment
-from npresnet.grading.exports.gradescope import autograder_archive, write_archive
+from npresnet.grading.exports.gradescope import PACKAGES, autograder_archive, write_archive
 from npresnet.grading.handout.functions import solution_text
 
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 ASSIGNMENT = Assignment(tasks=("3.1", "4.1"), seed=20_001, points={"relu_forward": 3, "linear_forward": 5})
 
 
@@ -61,8 +64,12 @@ def test_the_archive(archive: Path) -> None:
     assert not [name for name in modes if "engine" in name or name.endswith((".npz", ".pyc"))]
     assert archive.stat().st_size < 600_000
     [install] = [line for line in setup.splitlines() if "pip install" in line]
-    assert install.split("--no-cache-dir ")[1] == "'numpy>=1.26' 'rich>=13' 'tomli>=2; python_version < \"3.11\"'"
+    packages = "'numpy>=1.26' 'scipy>=1.11' 'threadpoolctl>=3.2' 'rich>=13' 'tomli>=2; python_version < \"3.11\"'"
+    assert install.split("--no-cache-dir ")[1] == packages
     assert autograder_archive(ASSIGNMENT) == archive.read_bytes()
+    allowing = ASSIGNMENT.replace(allow=("sympy.core", "scipy", "math"))
+    with zipfile.ZipFile(io.BytesIO(autograder_archive(allowing))) as content:
+        assert f"{packages} 'sympy'\n" in content.read("setup.sh").decode()
 
 
 def test_the_solution_gets_all_points(root: Path) -> None:
@@ -74,6 +81,21 @@ def test_the_solution_gets_all_points(root: Path) -> None:
     hidden = [test for test in document["tests"] if test["visibility"] != "visible"]
     assert sum(test["max_score"] for test in hidden) == pytest.approx(4)
     assert str(ASSIGNMENT.seed) not in json.dumps(document)
+
+
+def test_it_needs_nothing_but_what_is_installed(root: Path) -> None:
+    """All other dependencies of the package are made impossible to import."""
+    declared = re.findall(r'^    "([a-z]+)[>=]', PYPROJECT.read_text(encoding="utf-8"), re.MULTILINE)
+    installed = {re.split("[>=]", package)[0] for package in PACKAGES}
+    others = {"pillow": "PIL", "pyyaml": "yaml"}
+    missing = [others.get(name, name) for name in declared if name not in installed]
+    assert {"numba", "PIL", "safetensors"} <= set(missing)
+    block = f"import sys\nsys.modules.update(dict.fromkeys({missing!r}))\n"
+    (root / "source" / "sitecustomize.py").write_text(block)
+    (root / "submission" / "resnet_layers.py").write_text(solution_text())
+    assert run(root, PYTHONPATH=str(root / "source"))["score"] == pytest.approx(8)
+    (root / "source" / "npresnet" / "grading" / "marking.py").write_text("import no_such_module\n")
+    assert "not your fault" in run(root)["output"]
 
 
 def test_a_crash_costs_its_own_function(root: Path) -> None:

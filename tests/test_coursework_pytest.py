@@ -95,4 +95,4 @@ def test_it_runs_in_the_tutorials(folder: Path) -> None:
 def test_the_tests_of_the_project_do_not_collect_it() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'testpaths = ["tests"]' in text
-    assert not (ROOT / "tests") in FOLDER.parents
+    assert (ROOT / "tests") not in FOLDER.parents

@@ -50,7 +50,7 @@ def main(root: Path) -> int:
 def _reason(status: int, stderr: str) -> str:
     """What the student is told: the one line of an error about the submission, or that it was not his."""
     lines = [line.removeprefix("npresnet: ") for line in stderr.splitlines() if line.startswith("npresnet: ")]
-    if status == 1 and len(lines) == 1:
+    if status == 1 and len(lines) == 1 and not lines[0].startswith("No module named"):
         return f"The submission could not be marked. {lines[0]}"
     return BROKEN
 

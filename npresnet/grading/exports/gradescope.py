@@ -1,13 +1,15 @@
 """The archive that Gradescope builds an autograder from: ``setup.sh`` and ``run_autograder`` at its root.
 
-It holds the assignment and those Python files of this package that grading needs, so that nothing is fetched but NumPy
-and rich when the image is built, and nothing at all when a submission is marked.
+It holds the assignment and those Python files of this package that grading needs, so that nothing is fetched but a few
+common packages (and those that the assignment allows) when the image is built, and nothing at all when a submission is
+marked.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +34,11 @@ if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10
     apt-get install -y --no-install-recommends python3 python3-pip python3-venv
 fi
 python3 -m venv "$root/venv"
-"$root/venv/bin/python" -m pip install --no-cache-dir 'numpy>=1.26' 'rich>=13' 'tomli>=2; python_version < "3.11"'
+"$root/venv/bin/python" -m pip install --no-cache-dir @PACKAGES@
 """
+
+PACKAGES = ("numpy>=1.26", "scipy>=1.11", "threadpoolctl>=3.2", "rich>=13", 'tomli>=2; python_version < "3.11"')
+"""What marking imports. SciPy is for the error function in :mod:`npresnet.kernels.reference`; NumPy has none."""
 
 RUN = """\
 #!/usr/bin/env bash
@@ -68,7 +73,9 @@ def autograder_archive(assignment: Assignment, minutes: float = 10) -> bytes:
     if not minutes >= 1:
         raise ValueError(f"the time limit must be at least 1 minute, found {minutes:g}")
     run = RUN.replace("@SECONDS@", str(round(60 * minutes - 30)))
-    files = {"setup.sh": SETUP, "run_autograder": run, FILE: format_assignment(assignment)}
+    allowed = {name.split(".")[0] for name in assignment.allow} - sys.stdlib_module_names - {"numpy", "scipy", "rich"}
+    setup = SETUP.replace("@PACKAGES@", " ".join(f"'{package}'" for package in (*PACKAGES, *sorted(allowed))))
+    files = {"setup.sh": setup, "run_autograder": run, FILE: format_assignment(assignment)}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
