@@ -71,7 +71,7 @@ _NAMES = {
     "markdown": "Markdown file",
     "gradescope": "results.json for Gradescope",
     "junit": "JUnit XML file",
-    "json": "JSON file with everything",
+    "json": "JSON file",
 }
 
 
@@ -132,8 +132,8 @@ def _grade_one(path: Path, assignment: Assignment, args: argparse.Namespace) -> 
 def _grade_class(path: Path, assignment: Assignment, args: argparse.Namespace) -> int:
     from npresnet.grading.classroom import grade_class
 
-    if not path.is_dir():
-        raise NotADirectoryError(f"{path} is a file; --csv grades a folder with one submission for each student")
+    if not path.is_dir() and path.suffix != ".zip":
+        raise NotADirectoryError(f"{path} is one submission; --csv grades a folder or .zip with one for each student")
     return grade_class(
         path,
         assignment,

@@ -274,12 +274,11 @@ def _explained(
         failure = cell.failure
         if failure is not None and failure.kind in ("values", "shape", "not finite", "exception"):
             failure = _smallest(failure, cell, smaller, say)
-        if failure is not None and failure.kind not in ("missing", "exception"):
+        if failure is not None and failure.line is None:  # a result, not an exception
             mistake = mistakes.get((cell.criterion, failure.output)) or mistakes.get((cell.criterion, cell.output))
             if mistake is not None:
-                failure = dataclasses.replace(
-                    failure, mistake=mistake.name, hint=say(mistake.hint), section=mistake.section
-                )
+                hint = say(mistake.hint) if mistake.sure else say("Perhaps: {hint}", hint=say(mistake.hint))
+                failure = dataclasses.replace(failure, mistake=mistake.name, hint=hint, section=mistake.section)
         if failure is not None and not failure.section:
             failure = dataclasses.replace(failure, section=part.section)
         explained.append(dataclasses.replace(cell, failure=failure))

@@ -7,7 +7,7 @@ solution. Public and hidden cases come from the same criteria and differ in thei
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -131,8 +131,9 @@ class Part:
 
 
 def derived_seed(seed: int, *names: object) -> int:
-    """A seed of 32 bits that depends on all arguments, the same on every machine."""
-    return zlib.crc32(repr((seed, *map(str, names))).encode())
+    """A seed of 48 bits that depends on all arguments, the same on every machine; ``seed`` cannot be found from it."""
+    digest = hashlib.blake2b(repr((seed, *map(str, names))).encode(), digest_size=6).digest()
+    return int.from_bytes(digest, "big")
 
 
 def arrays_of(values: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:

@@ -30,16 +30,10 @@ def smaller_cases(part: Part, case: Case) -> list[Case]:
     list of Case
         At most :data:`MOST`; each has the criterion, seed and dtype of ``case``.
     """
-    seen = {_key(case.settings)}
-    found = []
-    for settings in _smaller(case.settings, part.smallest):
-        if _key(settings) in seen or not part.sensible(settings):
-            continue
-        seen.add(_key(settings))
-        candidate = part.case(case.criterion, settings, case.seed, case.dtype)
-        if candidate.size < case.size:
-            found.append(candidate)
-    return sorted(found, key=lambda candidate: candidate.size)[:MOST]
+    settings = {_key(smaller): smaller for smaller in _smaller(case.settings, part.smallest) if part.sensible(smaller)}
+    first = sorted(settings.values(), key=_sum)[:MOST]  # before anything is drawn
+    candidates = [part.case(case.criterion, smaller, case.seed, case.dtype) for smaller in first]
+    return sorted((c for c in candidates if c.size < case.size), key=lambda candidate: candidate.size)
 
 
 def _smaller(settings: Settings, smallest: Settings) -> Iterator[dict[str, Any]]:
@@ -55,6 +49,11 @@ def _smaller(settings: Settings, smallest: Settings) -> Iterator[dict[str, Any]]
         for chosen in itertools.combinations(steps, count):
             for changes in itertools.product(*chosen):
                 yield {**settings, **dict(changes)}
+
+
+def _sum(settings: Settings) -> int:
+    """All sizes together: a measure of how large a case will be."""
+    return sum(value for value in settings.values() if isinstance(value, int))
 
 
 def _key(settings: Settings) -> str:
