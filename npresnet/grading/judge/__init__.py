@@ -12,11 +12,14 @@ Reading order:
 ``runner.py``        one part, from the source to its results
 ``process.py``       start a process, talk to it within deadlines, end it and all it started
 ``protocol.py``      frames of a JSON header and raw bytes; nothing is unpickled
+``words.py``         names and messages of a submission in words
 ``worker.py``        the program of the process: import NumPy, lock up, run the submission, answer
 ``calls.py``         the script of a case, run once
+``idle.py``          plots and progress bars that a notebook leaves behind, doing nothing
 ``values.py``        what a function returned, as plain arrays or in words
 ``stand_ins.py``     the source of functions that stand in for earlier ones
 ``locks.py``         all locks together, and which of them are really on
+``folder.py``        the temporary working directory
 ``limits.py``        memory, processor time, files: every Unix
 ``landlock.py``      no file but Python's and the temporary folder: Linux
 ``seccomp.py``       no network, no processes, no signals: Linux
@@ -26,8 +29,8 @@ Reading order:
 ===================  =================================================================================================
 
 What this does not protect against: mistakes in the kernel or in NumPy; a submission that takes the code of stand-ins
-apart (those of earlier parts are in its process); and, where :func:`isolation` says so, a determined student on a system
-without Landlock and seccomp. For submissions from strangers, grade in a container without network as well.
+apart (those of earlier parts are in its process); and, where :func:`isolation` says so, a determined student on a
+system without Landlock and seccomp. For submissions from strangers, grade in a container without network as well.
 """
 
 from .isolation import isolation

@@ -1,8 +1,8 @@
 """The second layer, on every system: Python itself refuses what the process should not do.
 
 An audit hook stands between Python code and files, processes, sockets and foreign libraries. It cannot be removed, but
-it lives in the same interpreter as the submission: somebody determined gets around it. Where the system has Landlock and
-seccomp those hold by themselves; elsewhere this is what there is.
+it lives in the same interpreter as the submission: somebody determined gets around it. Where the system has Landlock
+and seccomp those hold by themselves; elsewhere this is what there is.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import sys
 from collections.abc import Sequence
 
 NEVER = (
-    "ctypes.", "gc.get_", "os.chflags", "os.chmod", "os.chown", "os.exec", "os.fork", "os.forkpty", "os.getxattr", "os.lchflags",
-    "os.link", "os.listxattr", "os.lockf", "os.mkdir", "os.posix_spawn", "os.putenv", "os.removexattr", "os.rmdir", "os.setxattr",
-    "os.spawn", "os.symlink", "os.system", "os.unsetenv", "os.utime", "pty.", "resource.", "shutil.", "socket.", "sqlite3.",
-    "subprocess.", "syslog.", "webbrowser.", "urllib.", "ftplib.", "http.", "smtplib.", "code.__new__", "sys.settrace",
-    "sys.setprofile", "sys.addaudithook",
+    "code.__new__", "ctypes.", "ftplib.", "gc.get_", "http.", "os.chflags", "os.chmod", "os.chown", "os.exec",
+    "os.fork", "os.getxattr", "os.lchflags", "os.link", "os.listxattr", "os.lockf", "os.mkdir", "os.posix_spawn", "os.putenv",
+    "os.removexattr", "os.rmdir", "os.setxattr", "os.spawn", "os.symlink", "os.system", "os.unsetenv", "os.utime",
+    "pty.", "resource.", "shutil.", "smtplib.", "socket.", "sqlite3.", "subprocess.", "sys.addaudithook", "sys.setprofile",
+    "sys.settrace", "syslog.", "urllib.", "webbrowser.",
 )  # fmt: skip
 """Beginnings of the names of events that are refused."""
 CHANGES_FILES = {"os.remove": (0,), "os.rename": (0, 1), "os.truncate": (0,), "os.chdir": (0,)}
 READS_FOLDERS = ("os.listdir", "os.scandir")
-MODULES = frozenset("npresnet torch tensorflow jax jaxlib keras onnxruntime tinygrad ctypes cffi".split())
+MODULES = frozenset({
+    "cffi", "ctypes", "jax", "jaxlib", "keras", "npresnet", "onnxruntime", "tensorflow", "tinygrad", "torch",
+})  # fmt: skip
+"""Never imported, wherever they are found."""
 
 
 def install(folder: str, readable: Sequence[str], listable: Sequence[str], allowed_modules: Sequence[str]) -> None:

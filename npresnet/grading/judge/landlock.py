@@ -75,7 +75,9 @@ def _allow(ruleset: int, path: str, access: int) -> bool:
             access &= OF_A_FILE
         rule = _Beneath(access, parent)
         return (
-            _syscall(ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0))
+            _syscall(
+                ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0)
+            )
             == 0
         )
     finally:

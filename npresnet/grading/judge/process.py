@@ -83,8 +83,10 @@ class Process:
         self._selector = selectors.DefaultSelector()
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", "-u", "-c", BOOTSTRAP]
-                + [os.pathsep.join(import_paths), str(Path(__file__).parent), str(requests), str(replies)],
+                [
+                    *(sys.executable, "-I", "-S", "-B", "-u", "-c", BOOTSTRAP),
+                    *(os.pathsep.join(import_paths), str(Path(__file__).parent), str(requests), str(replies)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=prints,
                 stderr=prints,

@@ -28,8 +28,8 @@ MAX_HEADER = 1 << 20  # bytes
 MAX_PAYLOAD = 256 << 20  # bytes
 MAX_DIMENSIONS = 32
 DTYPES = frozenset(
-    ["bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))]
-    + ["float16", "float32", "float64", "complex64", "complex128"]
+    ["bool", "float16", "float32", "float64", "complex64", "complex128"]
+    + [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 )
 
 
@@ -61,7 +61,7 @@ class Frame(NamedTuple):
 
 
 def pack(header: Mapping[str, Any], arrays: Iterable[tuple[str, Array]] = ()) -> bytes:
-    """A frame. Arrays are copied in C order; how they lie in memory is told, so that :func:`laid_out` can imitate it."""
+    """A frame. Arrays are copied in C order; the header tells how they lie in memory, for :func:`laid_out`."""
     described, parts = [], []
     for name, array in arrays:
         described.append({"name": name, "dtype": array.dtype.name, "shape": array.shape, **_layout(array)})

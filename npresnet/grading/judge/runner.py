@@ -1,4 +1,4 @@
-"""Run one part: a submission in a process of its own, case after case, and everything that comes back looked at here."""
+"""Run one part: a submission in a process of its own, case after case; everything that comes back is looked at here."""
 
 from __future__ import annotations
 
@@ -123,9 +123,7 @@ def _cpu_seconds(limits: Limits) -> float:
     return limits.seconds if limits.cpu_seconds is None else limits.cpu_seconds
 
 
-def _set_up(
-    process: Process, folder: Path, limits: Limits, allow: Sequence[str], kernel: bool
-) -> tuple[str, ...]:
+def _set_up(process: Process, folder: Path, limits: Limits, allow: Sequence[str], kernel: bool) -> tuple[str, ...]:
     """Wait until the process has imported NumPy and locked itself in; the names of its locks."""
     setup = {
         "kind": "setup",
@@ -264,7 +262,9 @@ def _changed(sent: Mapping[str, Array], after: Mapping[str, Array], frame: Frame
 def _same(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
     """The same names, shapes, dtypes and bytes."""
     return one.keys() == other.keys() and all(
-        array.shape == other[name].shape and array.dtype == other[name].dtype and array.tobytes() == other[name].tobytes()
+        array.shape == other[name].shape
+        and array.dtype == other[name].dtype
+        and array.tobytes() == other[name].tobytes()
         for name, array in one.items()
     )
 

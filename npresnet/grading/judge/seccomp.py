@@ -1,8 +1,8 @@
 """A seccomp filter: the system calls that arithmetic in Python needs, and no other. Linux on x86-64 and aarch64.
 
 Everything that is not listed is refused with EPERM: sockets, new processes and programs, signals to others, changes of
-owners and modes, mounting, tracing ... Threads may be started; ``clone3`` does not exist (ENOSYS), so that the C library
-falls back to ``clone``, whose flags the filter can see. A filter stays for the life of the process.
+owners and modes, mounting, tracing ... Threads may be started; ``clone3`` does not exist (ENOSYS), so that the C
+library falls back to ``clone``, whose flags the filter can see. A filter stays for the life of the process.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def restrict() -> bool:
         return False
     column, architecture = _ARCHITECTURES[platform.machine()]
     program = _filter(column, architecture, os.getpid())
-    instructions = (_Instruction * len(program))(*program)
+    instructions = (_Instruction * len(program))(*(_Instruction(*line) for line in program))
     header = _Program(len(program), ctypes.cast(instructions, ctypes.c_void_p))
     syscall = ctypes.CDLL(None, use_errno=True).syscall
     syscall.restype = ctypes.c_long

@@ -66,9 +66,7 @@ def _functions() -> dict[str, frozenset[str]]:
     """All functions of the solution in their order, with those that each names."""
     functions = {node.name: node for node in ast.parse(_source()).body if isinstance(node, ast.FunctionDef)}
     return {
-        name: frozenset(
-            inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and inner.id in functions
-        )
+        name: frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and inner.id in functions)
         for name, node in functions.items()
     }
 

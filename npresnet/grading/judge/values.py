@@ -54,9 +54,7 @@ class Taken:
     def _add_array(self, name: str, value: Any) -> None:
         if type(value) in _NUMBERS:
             value = np.asarray(value)
-        if type(value) is not np.ndarray:
-            self.wrong[name] = described(value)
-        elif value.dtype.name not in DTYPES:
+        if type(value) is not np.ndarray or value.dtype.name not in DTYPES:
             self.wrong[name] = described(value)
         elif value.ndim > MAX_DIMENSIONS or value.nbytes > self._room or max(value.shape, default=0) > MAX_PAYLOAD:
             self.wrong[name] = f"an ndarray of shape {value.shape}, which is too large"

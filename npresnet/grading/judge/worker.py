@@ -1,7 +1,7 @@
 """The program of a judged process: imports NumPy, locks itself in, runs the submission, answers case by case.
 
-It is started without the package around it, so its siblings and NumPy are all it has; see :mod:`.process`. Messages come
-from and go to the judge through two pipes:
+It is started without the package around it, so its siblings and NumPy are all it has; see :mod:`.process`. Messages
+come from and go to the judge through two pipes:
 
 ========  =============================================================  ==============================
 message   holds                                                          answered by
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from . import locks
+from . import idle, locks
 from .calls import Call, Exit
 from .protocol import Array, Frame, Parser, pack
 from .words import error_fields
@@ -33,9 +33,9 @@ from .worker_codes import BROKEN, OUT_OF_MEMORY
 
 MODULE = "submission"
 USUAL = (
-    "abc", "bisect", "cmath", "collections.abc", "concurrent.futures", "contextlib", "copy", "dataclasses", "decimal", "enum",
-    "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re", "statistics",
-    "string", "textwrap", "time", "traceback", "typing", "warnings",
+    "abc", "bisect", "cmath", "collections.abc", "concurrent.futures", "contextlib", "copy", "dataclasses", "decimal",
+    "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re",
+    "statistics", "string", "textwrap", "time", "traceback", "typing", "warnings",
 )  # fmt: skip
 """Imported before the locks go on, so that nothing of them needs to be found afterwards."""
 
@@ -90,6 +90,7 @@ def _set_up(setup: dict[str, Any]) -> list[str]:
         except ImportError:
             if name in USUAL:
                 raise
+    idle.install()
     _warm_up()
     packages = _packages(standard_library)
     sys.path[:] = standard_library  # what is installed beside NumPy cannot be imported any more
