@@ -71,7 +71,7 @@ class Assignment:
     language: str = "en"
     seed: int = 0
     feedback: str = "kind"
-    seconds: float = 20.0
+    seconds: float = 10.0
     memory_mb: int = 1024
     allow: tuple[str, ...] = ()
     file: str = "resnet_layers.py"

@@ -130,7 +130,7 @@ def _mark_part(questions: _Questions, submission: Submission, assignment: Assign
     stand_ins = _stand_ins(part)
     run = _run(questions.cases, submission, assignment, stand_ins)
     cells, standing, seconds = _cells(questions, run, assignment), "reference" if stand_ins else "own", run.seconds
-    if stand_ins and not _is_over(cells):
+    if stand_ins and run.ended == "finished" and not _is_over(cells):
         missing = tuple(name for name in stand_ins if name not in written_names(submission.source))
         own = _run(questions.cases, submission, assignment, missing)
         seconds += own.seconds

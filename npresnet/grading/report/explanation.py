@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..marks import Cell, Failure, PartMark, Report
-from .text import distinct_digits, listed, points, rough
+from .text import address, distinct_digits, listed, points, rough
 from .visible import KINDS, NOT_WRITTEN
 
 OF_THE_VALUE = frozenset({"values", "shape", "dtype", "missing", "not finite", "type"})
@@ -70,7 +70,7 @@ class Explanation:
         if failure.hint:
             facts.append(Fact("kind of mistake", failure.hint))
         if failure.section:
-            facts.append(Fact("read", f"tutorials/{failure.section}", failure.section))
+            facts.append(Fact("read", address(failure.section), failure.section))
         if failure.line is not None:
             facts.append(Fact("line", str(failure.line)))
         if case := _case(failure):

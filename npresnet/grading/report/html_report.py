@@ -7,7 +7,7 @@ from html import escape
 from ..marks import PartMark, Report
 from .explanation import Explanation, explain, not_written, notes, state, total
 from .page_style import CSS
-from .text import listed, points
+from .text import address, listed, points
 from .visible import student_view
 
 CLASSES = {"passed": "good", "partly": "some", "not written": "none", "hidden": "none"}
@@ -117,4 +117,4 @@ def _anchor(part: PartMark) -> str:
 
 
 def _address(tutorials: str, section: str) -> str:
-    return f"{tutorials.rstrip('/')}/{section}"
+    return address(section, tutorials)

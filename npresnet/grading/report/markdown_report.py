@@ -6,7 +6,7 @@ import re
 
 from ..marks import PartMark, Report
 from .explanation import Explanation, explain, not_written, notes, state, total
-from .text import listed, points
+from .text import address, listed, points
 from .visible import student_view
 
 
@@ -68,7 +68,7 @@ def _explanation(explanation: Explanation, tutorials: str) -> str:
 
 
 def _address(tutorials: str, section: str) -> str:
-    return re.sub(r"[<>\s]", "", f"{tutorials.rstrip('/')}/{section}")
+    return re.sub(r"[<>\s]", "", address(section, tutorials))
 
 
 def _escaped(text: str) -> str:

@@ -57,7 +57,16 @@ def count(n: int, one: str, many: str = "") -> str:
 
 
 def listed(words: list[str], most: int = 6) -> str:
-    """Words with commas, the last with ``and``; of very many only the first ones."""
+    """Words with commas (semicolons, if they have commas themselves), the last with ``and``; of many the first ones."""
     if len(words) > most:
         words = [*words[: most - 1], f"{len(words) - most + 1} more"]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    comma = "; " if any("," in word for word in words) else ", "
+    return words[0] if len(words) == 1 else f"{comma.join(words[:-1])}{comma if comma == '; ' else ' '}and {words[-1]}"
+
+
+def address(section: str, tutorials: str = "tutorials") -> str:
+    """Where a section is: a notebook in the folder of tutorials, or a source file in the package beside it."""
+    folder = tutorials.rstrip("/")
+    if section.startswith("npresnet/"):
+        folder = folder.rpartition("/")[0]
+    return f"{folder}/{section}" if folder else section
