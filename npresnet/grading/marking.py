@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,7 @@ def mark(
     assignment: Assignment,
     *,
     jobs: int = 1,
-    advance: Callable[[str], None] | None = None,
+    progress: Callable[[Report], None] | None = None,
 ) -> Report:
     """Mark a submission.
 
@@ -61,8 +62,8 @@ def mark(
         Which parts, for how many points, with how many hidden ones.
     jobs : int
         Parts that are judged at the same time, each in its own process.
-    advance : callable, optional
-        Called with the name of every part that has been marked.
+    progress : callable, optional
+        Called after every part with the report of all parts that have been marked by then, the latest last.
 
     Returns
     -------
@@ -75,6 +76,21 @@ def mark(
     refused = [finding for finding in findings if finding.fatal]
     parts = assignment.parts()
 
+    def report(marks: Sequence[PartMark]) -> Report:
+        return Report(
+            submission=submission.name,
+            assignment=assignment.title,
+            parts=tuple(marks),
+            seconds=time.perf_counter() - started,
+            isolation=Texts(assignment.language)(judge.isolation()),
+            findings=tuple(f"{submission.filename}:{finding.line}: {finding.message}" for finding in findings),
+            seed=assignment.seed,
+            feedback=assignment.feedback,
+        )
+
+    done: list[PartMark] = []
+    lock = threading.Lock()
+
     def mark_one(part: Part) -> PartMark:
         questions = _questions(part, assignment.seed, assignment.hidden_share)
         if refused:
@@ -83,26 +99,17 @@ def mark(
             marked = PartMark(part.name, part.task, _same_for_all(questions, assignment, failure), seconds=0.0)
         else:
             marked = _mark_part(questions, submission, assignment)
-        if advance is not None:
-            advance(part.name)
+        with lock:
+            done.append(marked)
+            if progress is not None:
+                progress(report(done))
         return marked
 
     with npresnet.use_backend("numpy"):  # small arrays: nothing to compile
         if jobs > 1:
             with ThreadPoolExecutor(jobs) as pool:
-                marks = tuple(pool.map(mark_one, parts))
-        else:
-            marks = tuple(map(mark_one, parts))
-    return Report(
-        submission=submission.name,
-        assignment=assignment.title,
-        parts=marks,
-        seconds=time.perf_counter() - started,
-        isolation=Texts(assignment.language)(judge.isolation()),
-        findings=tuple(f"{submission.filename}:{finding.line}: {finding.message}" for finding in findings),
-        seed=assignment.seed,
-        feedback=assignment.feedback,
-    )
+                return report(tuple(pool.map(mark_one, parts)))
+        return report(tuple(map(mark_one, parts)))
 
 
 @functools.lru_cache(maxsize=256)
