@@ -18,6 +18,7 @@ Reading order:
 ``idle.py``          plots and progress bars that a notebook leaves behind, doing nothing
 ``values.py``        what a function returned, as plain arrays or in words
 ``stand_ins.py``     the source of functions that stand in for earlier ones
+``layers.py``        the names of what stands between a submission and everything else
 ``locks.py``         all locks together, and which of them are really on
 ``folder.py``        the temporary working directory
 ``limits.py``        memory, processor time, files: every Unix

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 NEVER = (
     "code.__new__", "ctypes.", "ftplib.", "gc.get_", "http.", "os.chflags", "os.chmod", "os.chown", "os.exec",
-    "os.fork", "os.getxattr", "os.lchflags", "os.link", "os.listxattr", "os.lockf", "os.mkdir", "os.posix_spawn", "os.putenv",
-    "os.removexattr", "os.rmdir", "os.setxattr", "os.spawn", "os.symlink", "os.system", "os.unsetenv", "os.utime",
-    "pty.", "resource.", "shutil.", "smtplib.", "socket.", "sqlite3.", "subprocess.", "sys.addaudithook", "sys.setprofile",
-    "sys.settrace", "syslog.", "urllib.", "webbrowser.",
+    "os.fork", "os.getxattr", "os.lchflags", "os.link", "os.listxattr", "os.lockf", "os.mkdir", "os.posix_spawn",
+    "os.removexattr", "os.rmdir", "os.setxattr", "os.spawn", "os.symlink", "os.system",
+    "os.utime", "pty.", "resource.", "shutil.", "smtplib.", "socket.", "sqlite3.", "subprocess.",
+    "sys.addaudithook", "sys.setprofile", "sys.settrace", "syslog.", "urllib.", "webbrowser.",
 )  # fmt: skip
 """Beginnings of the names of events that are refused."""
 CHANGES_FILES = {"os.remove": (0,), "os.rename": (0, 1), "os.truncate": (0,), "os.chdir": (0,)}
@@ -48,38 +49,39 @@ def install(folder: str, readable: Sequence[str], listable: Sequence[str], allow
     refused_modules = MODULES.difference(allowed_modules)
     write_flags = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     never, changes, folders = NEVER, CHANGES_FILES, READS_FOLDERS
+    is_a, contains_any, letters, text, decoded, null = isinstance, any, frozenset, str, os.fsdecode, os.devnull
 
-    def beneath(path: object, roots: Sequence[str]) -> bool:
+    def beneath(path: Any, roots: Sequence[str]) -> bool:
         if path is None:
             path = "."
-        if isinstance(path, int):  # a descriptor that is open already
+        if is_a(path, int):  # a descriptor that is open already
             return True
-        if not isinstance(path, str | bytes):
+        if not is_a(path, (text, bytes)):
             return False
-        name = realpath(os.fsdecode(path))
-        if name == os.devnull:
+        name = realpath(decoded(path))
+        if name == null:
             return True
-        return any(name == root or name.startswith(root + separator) for root in roots)
+        return contains_any(name == root or name.startswith(root + separator) for root in roots)
 
-    def hook(event: str, args: tuple[object, ...]) -> None:
+    def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             path, mode, flags = args
-            writes = isinstance(flags, int) and flags & write_flags
-            if isinstance(mode, str) and set(mode) & set("wax+"):
+            writes = is_a(flags, int) and flags & write_flags
+            if is_a(mode, text) and letters(mode) & letters("wax+"):
                 writes = True
             if not beneath(path, (own,) if writes else (own, *open_roots)):
-                raise PermissionError(f"submissions may not open {str(path)[:100]!r}")
+                raise PermissionError(f"submissions may not open {text(path)[:100]!r}")
         elif event == "import":
-            if str(args[0]).split(".")[0] in refused_modules:
-                raise ModuleNotFoundError(f"submissions may not import {args[0]}", name=str(args[0]))
+            if text(args[0]).split(".")[0] in refused_modules:
+                raise ModuleNotFoundError(f"submissions may not import {args[0]}", name=text(args[0]))
         elif event in ("os.kill", "signal.pthread_kill", "os.killpg"):
             if event != "os.kill" or args[0] != process:
                 raise PermissionError("submissions may not send signals")
         elif event in changes:
-            if not all(beneath(args[index], (own,)) for index in changes[event]):
+            if contains_any(not beneath(args[index], (own,)) for index in changes[event]):
                 raise PermissionError("submissions may not change files outside their folder")
         elif event in folders:
-            if not beneath(args[0], (own, *open_roots)) and str(args[0]) not in own_lists:
+            if not beneath(args[0], (own, *open_roots)) and text(args[0]) not in own_lists:
                 raise PermissionError("submissions may not list folders outside their own")
         elif event.startswith(never) and event != "gc.get_referents":
             raise PermissionError(f"submissions may not use {event}")

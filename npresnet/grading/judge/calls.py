@@ -26,7 +26,7 @@ class Call:
 
     def __init__(self, frame: Frame) -> None:
         self._script: list[tuple[str, list[str], list[str], list[tuple[str, str]]]] = frame.header["script"]
-        self._outputs = frozenset(frame.header["outputs"])
+        self._outputs: list[str] = frame.header["outputs"]
         self._arrays: dict[str, Array] = {}  # as they were sent, to be looked at again after the call
         self._values = {name: _immutable(value) for name, value in frame.header["values"].items()}
         for name in frame.header["dicts"]:
@@ -75,8 +75,9 @@ class Call:
                 if name not in named:
                     why = wrong
                     values.pop(name, None)
-            for name in self._outputs.intersection(named):
-                taken.add(name, named[name])
+            for name in self._outputs:
+                if name in named:
+                    taken.add(name, named[name])
         for name in self._outputs:
             if name not in values:
                 taken.wrong[name] = why

@@ -1,7 +1,7 @@
 """Modules that do nothing, in the places of those that a notebook leaves behind: plots and progress bars.
 
-``import matplotlib.pyplot as plt`` at the top of a submission is no reason to refuse it. Such modules are not there when
-it is judged; what stands in for them accepts every call and every attribute. ``tqdm(items)`` gives back ``items``.
+``import matplotlib.pyplot as plt`` at the top of a submission is no reason to refuse it. Such modules are not there
+when it is judged; what stands in for them accepts every call and every attribute. ``tqdm(items)`` gives back ``items``.
 """
 
 from __future__ import annotations

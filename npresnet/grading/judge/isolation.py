@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from .layers import LAYERS
 from .runner import locks_here
 
 STRONG = (
@@ -21,15 +22,15 @@ WEAK = (
 
 
 @functools.cache
-def isolation(kernel: bool = True) -> str:
+def isolation(layers: tuple[str, ...] = LAYERS) -> str:
     """What keeps submissions in on this machine, and what does not; found out by starting a judged process.
 
     Parameters
     ----------
-    kernel : bool
-        Whether Landlock and seccomp are used where there are any, as for :func:`.run_part`.
+    layers : tuple of str
+        As for :func:`.run_part`.
     """
-    locks = locks_here(kernel)
+    locks = locks_here(layers)
     if "landlock" in locks and "seccomp" in locks:
         return STRONG
     if "landlock" in locks:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from . import audit, landlock, limits, seccomp
+from .layers import AUDIT_HOOK, KERNEL
 
 
 def lock(
@@ -18,7 +19,7 @@ def lock(
     packages: Sequence[str],
     wanted: dict[str, float],
     parent: int,
-    kernel: bool,
+    layers: Sequence[str],
     modules: Sequence[str],
 ) -> list[str]:
     """Put on all locks that this system has, and say which.
@@ -33,8 +34,8 @@ def lock(
         ``memory_mb``, ``cpu_seconds``, ``file_mb``.
     parent : int
         The judge's process; when it ends, this one does.
-    kernel : bool
-        Whether to use Landlock and seccomp.
+    layers : sequence of str
+        Which to use, of :data:`LAYERS`.
     modules : sequence of str
         That may be imported although they are refused by default.
 
@@ -45,6 +46,7 @@ def lock(
     """
     readable = [*(entry for path in standard_library for entry in _entries(path)), *packages]
     done = []
+    kernel = KERNEL in layers
     filtered = kernel and seccomp.available()
     done += limits.set_limits(int(wanted["memory_mb"]), wanted["cpu_seconds"], int(wanted["file_mb"]), filtered)
     if sys.platform == "linux":
@@ -60,8 +62,10 @@ def lock(
             done.append("landlock")
         if filtered and seccomp.restrict() and not _can_connect():
             done.append("seccomp")
-    audit.install(folder, [*readable, "/dev/urandom"], standard_library, modules)
-    return [*done, "audit hook"]
+    if AUDIT_HOOK in layers:
+        audit.install(folder, [*readable, "/dev/urandom"], standard_library, modules)
+        done.append(AUDIT_HOOK)
+    return done
 
 
 def _entries(path: str) -> list[str]:

@@ -135,7 +135,7 @@ class Process:
         self._outgoing = memoryview(pack(header, arrays))
         return self._answer(deadline)
 
-    def finish(self, deadline: float) -> None:
+    def finish(self) -> None:
         """Tell the process to end, and see that it does so by itself, without another word.
 
         Raises
@@ -143,7 +143,7 @@ class Process:
         Ended
             If not.
         """
-        deadline = min(deadline, time.monotonic() + GRACE)
+        deadline = time.monotonic() + GRACE
         self._step(0.0)
         self._outgoing = memoryview(pack({"kind": "bye"}))
         while self._replies in self._selector.get_map():

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..part import Case, arrays_of
 from .folder import temporary_folder
+from .layers import LAYERS, POLICY
 from .policy import check_source
 from .process import Ended, Process
 from .protocol import Array, Frame, ProtocolError
@@ -32,8 +33,7 @@ def run_part(
     limits: Limits | None = None,
     allow: Sequence[str] = (),
     *,
-    policy: bool = True,
-    kernel: bool = True,
+    layers: Collection[str] = LAYERS,
 ) -> PartRun:
     """Run a submission on some cases, in one process with hard limits.
 
@@ -51,10 +51,8 @@ def run_part(
     limits : Limits, optional
     allow : sequence of str
         Modules that may be imported besides the usual ones.
-    policy : bool
-        Whether to look for refused imports and names first (see :func:`.check_source`). The locks do not rely on it.
-    kernel : bool
-        Whether to use Landlock and seccomp where there are any.
+    layers : collection of str
+        Which of :data:`.LAYERS` to use; anything but all of them is for tests.
 
     Returns
     -------
@@ -68,11 +66,11 @@ def run_part(
     """
     limits = limits or Limits()
     name = cleaned(os.path.basename(filename), 100) or "submission.py"
-    refusal = _refusal(source, name, allow, policy)
+    refusal = _refusal(source, name, allow, POLICY in layers)
     if refusal is not None:
         return refusal
     with temporary_folder() as folder, contextlib.closing(_start(folder, limits, allow)) as process:
-        _set_up(process, folder, limits, allow, kernel)
+        _set_up(process, folder, limits, allow, layers)
         started = time.monotonic()
         deadline = started + limits.seconds
         results: list[CaseResult] = []
@@ -81,7 +79,7 @@ def run_part(
             raised = _load(process, source, name, stand_ins, deadline)
             if raised is None:
                 results += [_run_case(process, case, deadline) for case in cases]
-                process.finish(deadline)
+                process.finish()
             else:
                 ended = Ended("import", "the module raised an exception when it was run")
         except Ended as reason:
@@ -93,11 +91,11 @@ def run_part(
         return PartRun(tuple(results), ended.kind, ended.detail, raised, seconds, _printed(process))
 
 
-def locks_here(kernel: bool = True) -> tuple[str, ...]:
+def locks_here(layers: Collection[str] = LAYERS) -> tuple[str, ...]:
     """The locks that are really on in a judged process on this machine, as found out by one."""
     limits = Limits()
     with temporary_folder() as folder, contextlib.closing(_start(folder, limits, ())) as process:
-        return _set_up(process, folder, limits, (), kernel)
+        return _set_up(process, folder, limits, (), layers)
 
 
 def _refusal(source: str, name: str, allow: Sequence[str], policy: bool) -> PartRun | None:
@@ -123,7 +121,9 @@ def _cpu_seconds(limits: Limits) -> float:
     return limits.seconds if limits.cpu_seconds is None else limits.cpu_seconds
 
 
-def _set_up(process: Process, folder: Path, limits: Limits, allow: Sequence[str], kernel: bool) -> tuple[str, ...]:
+def _set_up(
+    process: Process, folder: Path, limits: Limits, allow: Sequence[str], layers: Collection[str]
+) -> tuple[str, ...]:
     """Wait until the process has imported NumPy and locked itself in; the names of its locks."""
     setup = {
         "kind": "setup",
@@ -136,7 +136,7 @@ def _set_up(process: Process, folder: Path, limits: Limits, allow: Sequence[str]
             "file_mb": limits.file_mb,
         },
         "parent": os.getpid(),
-        "kernel": kernel,
+        "layers": list(layers),
     }
     try:
         ready = process.ask(setup, (), time.monotonic() + limits.startup_seconds)

@@ -96,7 +96,7 @@ def _set_up(setup: dict[str, Any]) -> list[str]:
     sys.path[:] = standard_library  # what is installed beside NumPy cannot be imported any more
     sys.path_importer_cache.clear()
     locks_on = locks.lock(
-        setup["folder"], standard_library, packages, setup["limits"], setup["parent"], setup["kernel"], setup["modules"]
+        setup["folder"], standard_library, packages, setup["limits"], setup["parent"], setup["layers"], setup["modules"]
     )
     for name in ("ctypes", "_ctypes"):
         sys.modules.pop(name, None)

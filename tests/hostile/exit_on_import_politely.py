@@ -1,0 +1,7 @@
+"""Leaves politely before anybody asked anything."""
+# ends: exit
+
+import numpy as np
+
+
+raise SystemExit

