@@ -365,7 +365,7 @@ def _(run: _Run) -> Any:
     "Your training has weight decay. None is asked for.",
 )
 def _(run: _Run) -> Any:
-    return run.train(decay=1e-2)
+    return run.train(decay=2e-2)
 
 
 @mistake(
