@@ -136,7 +136,7 @@ def _mark_part(questions: _Questions, submission: Submission, assignment: Assign
     part = questions.part
     stand_ins = _stand_ins(part)
     run = _run(questions.cases, submission, assignment, stand_ins)
-    cells, standing, seconds = _cells(questions, run, assignment), "reference" if stand_ins else "own", run.seconds
+    cells, standing, seconds = _cells(questions, run, assignment), "reference" if stand_ins else "", run.seconds
     if stand_ins and run.ended == "finished" and not _is_over(cells):
         missing = tuple(name for name in stand_ins if name not in written_names(submission.source))
         own = _run(questions.cases, submission, assignment, missing)
@@ -275,7 +275,7 @@ def _explained(
     """Failing cells with the smallest failing case, and with the known mistake that explains their results."""
     part, say = questions.part, Texts(assignment.language)
     smaller = _shrunk(questions, cells, submission, assignment, stand_ins)
-    mistakes = diagnose_criteria(part, questions.cases, run.results, questions.answers, own=standing == "own")
+    mistakes = diagnose_criteria(part, questions.cases, run.results, questions.answers, own=standing != "reference")
     explained = []
     for cell in cells:
         failure = cell.failure

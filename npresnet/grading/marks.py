@@ -65,7 +65,8 @@ class PartMark:
     cells: tuple[Cell, ...]
     seconds: float  # of wall clock, in the judge
     standing: str = "reference"
-    """What earlier functions the marks rest on: ``reference`` ones, or the submission's ``own``."""
+    """What earlier functions the marks rest on: ``reference`` ones, or the submission's ``own``, which were better for
+    it; empty where nothing is ever stood in."""
     stdout: str = ""  # the first lines that it printed
     speed: float | None = None  # of the reference in the same process over that of the submission
 
