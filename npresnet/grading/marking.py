@@ -75,6 +75,7 @@ def mark(
     findings = judge.check_source(submission.source, assignment.allow)
     refused = [finding for finding in findings if finding.fatal]
     parts = assignment.parts()
+    say = Texts(assignment.language)
 
     def report(marks: Sequence[PartMark]) -> Report:
         return Report(
@@ -82,10 +83,11 @@ def mark(
             assignment=assignment.title,
             parts=tuple(marks),
             seconds=time.perf_counter() - started,
-            isolation=Texts(assignment.language)(judge.isolation()),
-            findings=tuple(f"{submission.filename}:{finding.line}: {finding.message}" for finding in findings),
+            isolation=say(judge.isolation()),
+            findings=tuple(f"{submission.filename}:{finding.line}: {say(finding.message)}" for finding in findings),
             seed=assignment.seed,
             feedback=assignment.feedback,
+            language=assignment.language,
         )
 
     done: list[PartMark] = []
@@ -95,7 +97,7 @@ def mark(
         questions = _questions(part, assignment.seed, assignment.hidden_share)
         if refused:
             first = refused[0]
-            failure = Failure(kind="refused", message=first.message, line=first.line)
+            failure = Failure(kind="refused", message=say(first.message), line=first.line)
             marked = PartMark(part.name, part.task, _same_for_all(questions, assignment, failure), seconds=0.0)
         else:
             marked = _mark_part(questions, submission, assignment)

@@ -94,6 +94,8 @@ class Report:
     seed: int = 0
     feedback: str = "full"
     """What a student is told of hidden cases: ``full`` (also the case), ``kind`` (what kind of mistake) or ``none``."""
+    language: str = "en"
+    """Of the messages in it, and of what is made from it."""
 
     @property
     def points(self) -> float:
@@ -111,7 +113,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Report:
-        """The inverse of :meth:`to_dict`."""
+        """The inverse of :meth:`to_dict`; values of before there were languages are in English."""
         parts = []
         for part in values["parts"]:
             cells = tuple(
