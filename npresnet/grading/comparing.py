@@ -15,12 +15,11 @@ import numpy as np
 
 from .marks import Failure
 from .part import Case, Expected, arrays_of
-from .texts import Texts
+from .texts import ENGLISH, Texts
 
 if TYPE_CHECKING:
     from .judge import CaseResult
 
-ENGLISH = Texts("en")
 ROUNDOFF = float(np.finfo(np.float32).eps) / 2
 """Half the distance of neighbouring float32 numbers around one: what one operation may be off, relative."""
 

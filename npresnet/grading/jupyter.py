@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 
 from .assignment import Assignment, AssignmentError, suggestion
 from .assignment_file import FILE, read_assignment
+from .handout.docstrings import columns
 from .marking import mark
 from .marks import Failure, PartMark, Report
 from .notebook import definitions
-from .report.explanation import explain
-from .report.visible import NOT_WRITTEN
+from .report.explanation import LINE, criterion_name, explain
+from .report.visible import is_stub
 from .submission import Submission
+from .texts import ENGLISH, Texts
 from .wording import visible
 
 
@@ -38,13 +40,14 @@ def check(*names: str) -> None:
         Such as ``"conv2d_forward"``. A ``coursework.toml`` in the folder of the notebook says what is set.
     """
     assignment = read_assignment(FILE) if Path(FILE).is_file() else Assignment(hidden_share=0.0)
-    cells = executed_cells()
+    say = Texts(assignment.language)
+    cells = executed_cells(say)
     report = visible(_mark(cells, assignment, names))
     for part in report.parts:
-        print("\n".join(table(part)))
-        print("\n".join(explanations(part, cells.origins)))
+        print("\n".join(table(part, say)))
+        print("\n".join(explanations(part, cells.origins, say)))
     if len(report.parts) > 1:
-        print(f"{report.points:.4g} of {report.max_points:.4g} points")
+        print(_total(report, say))
 
 
 def earned(name: str, points: float, seed: int = 0, hidden_share: float = 0.0, **options: Any) -> float:
@@ -61,10 +64,11 @@ def earned(name: str, points: float, seed: int = 0, hidden_share: float = 0.0, *
         Further keys of an assignment.
     """
     assignment = Assignment(points={name: points}, seed=seed, hidden_share=hidden_share, **options)
-    cells = executed_cells()
+    say = Texts(assignment.language)
+    cells = executed_cells(say)
     report = _mark(cells, assignment, (name,))
     for part in visible(report).parts:
-        print("\n".join([*table(part), *explanations(part, cells.origins)]))
+        print("\n".join([*table(part, say), *explanations(part, cells.origins, say)]))
     return round(report.points, 6)
 
 
@@ -78,39 +82,43 @@ def _mark(cells: Cells, assignment: Assignment, names: tuple[str, ...]) -> Repor
     return mark(Submission("notebook", cells.source, "notebook"), assignment)
 
 
-def table(part: PartMark) -> list[str]:
+def _total(marked: Report | PartMark, say: Texts) -> str:
+    return say.phrase("{points} of {most} points", points=f"{marked.points:.4g}", most=f"{marked.max_points:.4g}")
+
+
+def table(part: PartMark, say: Texts = ENGLISH) -> list[str]:
     """Lines with a row for every kind of case and a column for every returned value."""
     outputs = list(dict.fromkeys(cell.output for cell in part.cells))
-    rows = list(dict.fromkeys((cell.criterion, cell.hidden) for cell in part.cells))
+    names = {
+        (cell.criterion, cell.hidden): criterion_name(cell.criterion, cell.hidden, say) for cell in part.cells
+    }  # fmt: skip
     marks = {(cell.criterion, cell.hidden, cell.output): cell for cell in part.cells}
-    width = max([len(part.name), *(len(criterion) + (9 if hidden else 0) for criterion, hidden in rows)]) + 2
-    columns = [max(len(output), 5) + 2 for output in outputs]
-    lines = [
-        f"{part.name:<{width}}"
-        + "".join(f"{output:<{column}}" for output, column in zip(outputs, columns, strict=True))
-        + f"{part.points:.4g} of {part.max_points:.4g} points"
-    ]
-    for criterion, hidden in rows:
+    widths = [max(map(columns, [part.name, *names.values()])) + 2]
+    widths += [max(len(output), 5) + 2 for output in outputs]
+    lines = [_row([part.name, *outputs], widths) + _total(part, say)]
+    for row, name in names.items():
         words = [
-            "" if cell is None else "right" if cell.passed else "wrong"
-            for cell in (marks.get((criterion, hidden, output)) for output in outputs)
+            "" if cell is None else say.phrase("right" if cell.passed else "wrong")
+            for cell in (marks.get((*row, output)) for output in outputs)
         ]
-        name = f"{criterion} (hidden)" if hidden else criterion
-        line = f"{name:<{width}}" + "".join(f"{word:<{c}}" for word, c in zip(words, columns, strict=True))
-        lines.append(line.rstrip())
+        lines.append(_row([name, *words], widths).rstrip())
     return lines
 
 
-def explanations(part: PartMark, origins: list[str]) -> list[str]:
+def _row(words: list[str], widths: list[int]) -> str:
+    return "".join(word + " " * (width - columns(word)) for word, width in zip(words, widths, strict=True))
+
+
+def explanations(part: PartMark, origins: list[str], say: Texts = ENGLISH) -> list[str]:
     """Lines that say what is wrong and how it shows."""
     lines = []
-    for reason in explain(part):
+    for reason in explain(part, say):
         lines += ["", reason.headline]
-        if reason.headline == NOT_WRITTEN:
+        if is_stub(reason.failure):
             continue
         for fact in reason.facts:
-            text = _origin(reason.failure, origins) if fact.label == "line" else fact.text
-            lines.append(f"  {fact.label}: {text}")
+            text = _origin(reason.failure, origins) if fact.name == LINE else fact.text
+            lines.append(f"  {say.phrase('{label}: {text}', label=fact.label, text=text)}")
     return lines
 
 
@@ -119,7 +127,7 @@ def _origin(failure: Failure, origins: list[str]) -> str:
     return origins[number - 1] if 0 < number <= len(origins) else str(number)
 
 
-def executed_cells() -> Cells:
+def executed_cells(say: Texts = ENGLISH) -> Cells:
     """The definitions of all cells that were run so far in this notebook, later ones last.
 
     Raises
@@ -142,7 +150,8 @@ def executed_cells() -> Cells:
     document = {"cells": [{"cell_type": "code", "source": source} for source in sources]}
     origins = []
     for number, raw in zip(numbers, sources, strict=True):
-        origins += [f"{line} of cell [{number}]" for line in range(1, max(len(raw.splitlines()), 1) + 1)]
+        lines = range(1, max(len(raw.splitlines()), 1) + 1)
+        origins += [say.phrase("{line} of cell [{number}]", line=line, number=number) for line in lines]
         origins.append("")  # between two cells
     return Cells(definitions(json.dumps(document)), origins)
 

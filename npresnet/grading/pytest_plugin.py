@@ -17,6 +17,7 @@ from .marking import mark
 from .marks import Cell, PartMark
 from .part import Part
 from .submission import Submission, SubmissionError, read_submission
+from .texts import Texts
 from .wording import outcome, visible
 
 
@@ -27,6 +28,13 @@ class Slot(NamedTuple):
     criterion: str
     output: str
     hidden: bool
+
+
+class Tested(NamedTuple):
+    """The mark of a test, and the language in which it is explained."""
+
+    cell: Cell
+    language: str
 
 
 _ASSIGNMENT = pytest.StashKey[Assignment]()
@@ -102,9 +110,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def coursework_cell(request: pytest.FixtureRequest, coursework_slot: Slot) -> Cell:
+def coursework_cell(request: pytest.FixtureRequest, coursework_slot: Slot) -> Tested:
     """The mark of one test."""
     config = request.config
+    language = config.stash[_ASSIGNMENT].language
     marks = config.stash[_MARKS]
     if coursework_slot.part not in marks:
         assignment = config.stash[_ASSIGNMENT]
@@ -113,8 +122,8 @@ def coursework_cell(request: pytest.FixtureRequest, coursework_slot: Slot) -> Ce
         marks.update({part.name: part for part in report.parts})
     for cell in marks[coursework_slot.part].cells:
         if (cell.criterion, cell.output, cell.hidden) == coursework_slot[1:]:
-            return cell
-    pytest.skip("this hidden test is not shown")
+            return Tested(cell, language)
+    pytest.skip(Texts(language).phrase("this hidden test is not shown"))
 
 
 def _submission(config: pytest.Config) -> Submission:
@@ -128,7 +137,7 @@ def _submission(config: pytest.Config) -> Submission:
     return config.stash[_SUBMISSION]
 
 
-def check_cell(cell: Cell) -> None:
+def check_cell(tested: Tested) -> None:
     """Fail with an explanation, without a traceback, unless the test was passed."""
-    if not cell.passed:
-        pytest.fail(outcome(cell), pytrace=False)
+    if not tested.cell.passed:
+        pytest.fail(outcome(tested.cell, tested.language), pytrace=False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .marks import Cell, Report
+from .texts import Texts
 
 
-def outcome(cell: Cell) -> str:
+def outcome(cell: Cell, language: str = "en") -> str:
     """What a test found, in a few lines: ``right``, or what is wrong, how it shows, and where to read on."""
     from .report.explanation import explain_alone
 
-    return "right" if cell.failure is None else "\n".join(explain_alone(cell))
+    say = Texts(language)
+    return say.phrase("right") if cell.failure is None else "\n".join(explain_alone(cell, say))
 
 
 def visible(report: Report) -> Report:

@@ -11,7 +11,10 @@ from ...checkpoint.atomic import temporary_neighbour
 from ..assignment import Assignment
 from ..assignment_file import FILE, format_public
 from ..handout.readme import notebook_name
+from ..marks import Cell
 from ..part import Part
+from ..report.explanation import cell_name
+from ..texts import Texts
 
 README = """\
 # {title} for Otter-Grader
@@ -111,14 +114,14 @@ def _options(assignment: Assignment) -> str:
 
 
 def _cases(part: Part, assignment: Assignment) -> Iterator[str]:
-    number = 0
+    number, say = 0, Texts(assignment.language)
     for hidden, share in ((False, 1 - assignment.hidden_share), (True, assignment.hidden_share)):
         if not share:
             continue
         for criterion in part.criteria:
             for output, weight in part.outputs.items():
                 number += 1
-                title = f"{output}, {criterion.name}{' (hidden)' if hidden else ''}"
+                title = cell_name(Cell(criterion.name, output, 0.0, 0.0, hidden), say)
                 points = round(part.points * criterion.share * weight * share, 6)
                 yield CASE.format(
                     title=title, points=points, hidden=hidden, number=number, criterion=criterion.name, output=output

@@ -12,6 +12,7 @@ from ..handout.readme import notebook_name
 from ..marking import mark
 from ..marks import Report
 from ..submission import read_submission
+from ..texts import Texts
 from ..wording import outcome, visible
 
 
@@ -31,8 +32,8 @@ def check(name: str, criterion: str, output: str, hidden: bool, options: Mapping
         return
     for cell in visible(report).parts[0].cells:
         if (cell.criterion, cell.output, cell.hidden) == (criterion, output, hidden):
-            raise AssertionError(outcome(cell))
-    raise AssertionError("a hidden test")
+            raise AssertionError(outcome(cell, report.language))
+    raise AssertionError(Texts(report.language).phrase("a hidden test"))
 
 
 def _cells(report: Report) -> list[tuple[str, str, bool, bool]]:

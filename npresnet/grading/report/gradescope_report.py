@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..marks import Cell, PartMark, Report
-from .explanation import explain_alone, notes
+from ..texts import Texts
+from .explanation import cell_name, explain_alone, notes
 from .text import printable
 from .visible import View, student_view
 
@@ -58,12 +59,12 @@ def _tests(report: Report, view: View, hidden_visibility: str) -> Iterator[dict[
         left = iter(shown.cells)
         for index, cell in enumerate(part.cells, start=1):
             visible_cell = None if cell.hidden and view.withheld else next(left)
-            output = "" if visible_cell is None else _output(visible_cell)
+            output = "" if visible_cell is None else _output(visible_cell, view.say)
             yield {
                 "score": round(cell.points, 6),
                 "max_score": round(cell.max_points, 6),
                 "status": "passed" if cell.passed else "failed",
-                "name": _name(part, cell),
+                "name": _name(part, cell, view.say),
                 "number": f"{printable(part.task)}.{index}",
                 "output": output,
                 "output_format": "text",
@@ -72,25 +73,26 @@ def _tests(report: Report, view: View, hidden_visibility: str) -> Iterator[dict[
             }
 
 
-def _name(part: PartMark, cell: Cell) -> str:
-    return printable(f"{part.name}: {cell.output}, {cell.criterion}{' (hidden)' if cell.hidden else ''}")
+def _name(part: PartMark, cell: Cell, say: Texts) -> str:
+    return printable(say.phrase("{label}: {text}", label=part.name, text=cell_name(cell, say)), say=say)
 
 
-def _output(cell: Cell) -> str:
+def _output(cell: Cell, say: Texts) -> str:
     """Of its own failure alone: every test stands for itself here."""
     if cell.failure is None:
-        return "right"
-    return "\n".join(explain_alone(cell)).strip()
+        return say.phrase("right")
+    return "\n".join(explain_alone(cell, say)).strip()
 
 
 def _leaderboard(report: Report) -> list[dict[str, Any]]:
     """Parts whose public tests all pass, and how fast these are; hidden tests must not show here."""
+    say = Texts(report.language)
     solved = [part for part in report.parts if _solved(part)]
     speeds = [part.speed for part in solved if part.speed is not None and part.speed > 0 and math.isfinite(part.speed)]
     mean = math.exp(sum(map(math.log, speeds)) / len(speeds)) if speeds else 0.0
     return [
-        {"name": "parts solved", "value": len(solved), "order": "desc"},
-        {"name": "speed (1 = reference)", "value": round(mean, 3), "order": "desc"},
+        {"name": say.phrase("parts solved"), "value": len(solved), "order": "desc"},
+        {"name": say.phrase("speed (1 = reference)"), "value": round(mean, 3), "order": "desc"},
     ]
 
 

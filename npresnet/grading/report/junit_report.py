@@ -5,7 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from ..marks import Cell, PartMark, Report
-from .explanation import explain_alone, notes
+from ..texts import Texts
+from .explanation import cell_name, explain_alone, notes
 from .visible import student_view
 
 
@@ -16,8 +17,8 @@ def render(report: Report) -> str:
     cells = [cell for part in shown.parts for cell in part.cells]
     root = ET.Element("testsuites", _counts(f"{shown.assignment}: {shown.submission}", cells, shown.seconds))
     for part in shown.parts:
-        _add_suite(root, part)
-    last = ET.SubElement(root, "testsuite", _counts("hidden tests", [], 0))
+        _add_suite(root, part, view.say)
+    last = ET.SubElement(root, "testsuite", _counts(view.say.phrase("hidden tests"), [], 0))
     properties = {"hidden tests": str(view.hidden), "not shown": str(view.withheld)}
     _add_properties(last, properties)
     ET.SubElement(last, "system-out").text = "\n".join([view.sentence, *notes(shown), shown.isolation])
@@ -25,16 +26,15 @@ def render(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_suite(root: ET.Element, part: PartMark) -> None:
+def _add_suite(root: ET.Element, part: PartMark, say: Texts) -> None:
     suite = ET.SubElement(root, "testsuite", _counts(f"{part.task} {part.name}", list(part.cells), part.seconds))
     _add_properties(suite, {"task": part.task, **_points(part)})
     for cell in part.cells:
-        title = f"{cell.output}, {cell.criterion}{' (hidden)' if cell.hidden else ''}"
-        case = ET.SubElement(suite, "testcase", classname=part.name, name=title)
+        case = ET.SubElement(suite, "testcase", classname=part.name, name=cell_name(cell, say))
         _add_properties(case, _points(cell))
         if cell.failure is None:
             continue
-        headline, text = explain_alone(cell)
+        headline, text = explain_alone(cell, say)
         ET.SubElement(case, "failure", type=cell.failure.kind, message=headline).text = text
     if part.stdout:
         ET.SubElement(suite, "system-out").text = part.stdout

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from ..marks import PartMark, Report
-from .explanation import Explanation, explain, not_written, notes, state, total
+from ..texts import Texts
+from .explanation import Explanation, explain, not_written, notes, of_most, of_points, state, total
 from .text import address, listed, points
 from .visible import student_view
 
@@ -20,50 +21,54 @@ def render(report: Report, tutorials: str = "tutorials") -> str:
         The address or folder that links to the notebooks start with.
     """
     view = student_view(report)
-    shown = view.report
-    public = " in the public tests" if view.withheld else ""
+    shown, say = view.report, view.say
+    result = f"**{total(shown)}**"
+    if view.withheld:
+        result = say.phrase("{total} in the public tests", total=result)
     lines = [
         f"# {_escaped(shown.assignment)}",
-        f"{_code(shown.submission)}: **{total(shown)}**{public}. {view.sentence}",
+        say.phrase("{file}: {total}. {sentence}", file=_code(shown.submission), total=result, sentence=view.sentence),
         *(_escaped(note) for note in notes(shown)),
-        _table(shown),
+        _table(shown, say),
     ]
     for part in shown.parts:
         if explain(part) and not not_written(part):
-            lines += _part(part, tutorials)
+            lines += _part(part, tutorials, say)
     stubs = [_code(part.name) for part in shown.parts if not_written(part)]
     if stubs:
-        lines.append(f"Not written yet: {listed(stubs, 30)}.")
+        lines.append(say.phrase("Not written yet: {functions}.", functions=listed(stubs, 30, say)))
     if shown.isolation:
         lines.append(f"*{_escaped(shown.isolation)}*")
     return "\n\n".join(lines) + "\n"
 
 
-def _table(report: Report) -> str:
-    rows = ["| task | function | points | tests | |", "|---|---|---:|---:|---|"]
+def _table(report: Report, say: Texts) -> str:
+    titles = (say.phrase(title) for title in ("task", "function", "points", "tests"))
+    rows = [f"| {' | '.join(titles)} | |", "|---|---|---:|---:|---|"]
     for part in report.parts:
         passed = sum(cell.passed for cell in part.cells)
-        marks = f"{points(part.points)} of {points(part.max_points)} | {passed}/{len(part.cells)} | {state(part)}"
+        marks = f"{of_most(part, say)} | {passed}/{len(part.cells)} | {say.phrase(state(part))}"
         rows.append(f"| {_escaped(part.task)} | {_code(part.name)} | {marks} |")
     return "\n".join(rows)
 
 
-def _part(part: PartMark, tutorials: str) -> list[str]:
-    lines = [f"## {_escaped(part.task)} {_code(part.name)}: {points(part.points)} of {points(part.max_points)} points"]
-    lines += [_explanation(explanation, tutorials) for explanation in explain(part)]
+def _part(part: PartMark, tutorials: str, say: Texts) -> list[str]:
+    function = f"{_escaped(part.task)} {_code(part.name)}"
+    lines = [f"## {say.phrase('{label}: {text}', label=function, text=of_points(part, say))}"]
+    lines += [_explanation(explanation, tutorials) for explanation in explain(part, say)]
     if part.stdout:
-        lines.append(f"Printed:\n\n{_block(part.stdout)}")
+        lines.append(f"{say.phrase('Printed:')}\n\n{_block(part.stdout)}")
     return lines
 
 
 def _explanation(explanation: Explanation, tutorials: str) -> str:
-    quote = _code if explanation.quotes else _escaped
-    rows = [f"**{quote(explanation.headline)}** (-{points(explanation.lost)})", ""]
+    quote, say = _code if explanation.quotes else _escaped, explanation.say
+    rows = [f"**{quote(explanation.headline)}** {say.phrase('(-{points})', points=points(explanation.lost))}", ""]
     for fact in explanation.facts:
         text = _escaped(fact.text)
         if fact.section:
             text = f"[{text}](<{_address(tutorials, fact.section)}>)"
-        rows.append(f"- {fact.label}: {text}")
+        rows.append(f"- {say.phrase('{label}: {text}', label=fact.label, text=text)}")
     return "\n".join(rows)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from ..handout.docstrings import wrapped
 from ..marks import PartMark, Report
-from .explanation import Explanation, explain, not_written, notes, state, total
-from .text import count, listed, points
+from ..texts import Texts
+from .explanation import Explanation, explain, not_written, notes, of_most, of_points, state, total, total_of
+from .text import listed, points
 from .visible import View, student_view
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ COLOURS = {"passed": "green", "partly": "yellow", "not written": "dim", "hidden"
 
 LINES = 8
 """Printed lines that are shown of a part."""
+
+CLOSED = 2
+"""Columns that are left for a full stop at the end of a line of Chinese, which begins none."""
 
 
 def render(report: Report, width: int = 80, colour: bool = False) -> str:
@@ -50,25 +55,36 @@ def print_report(report: Report, console: Console | None = None) -> None:
     from rich.text import Text
 
     view = student_view(report)
-    shown = view.report
+    shown, say = view.report, view.say
     console = console or Console(highlight=False)
     console.print(Text(f"{shown.assignment}: {shown.submission}", style="bold"))
     console.print(_table(shown, ascii_only=console.options.ascii_only))
     console.print(_total(view))
-    console.print(Text(view.sentence))
+    console.print(_flowing(view.sentence, console.width, say))
     for note in notes(shown):
-        console.print(Text(note, style="yellow"))
+        console.print(_flowing(note, console.width, say, "yellow"))
     stubs = [part.name for part in shown.parts if not_written(part)]
     failing = [part for part in shown.parts if explain(part) and not not_written(part)]
     for part in failing:
         console.print()
-        _print_part(part, console)
+        _print_part(part, console, say)
     if stubs:
         console.print()
-        console.print(Text(f"Not written yet: {listed(stubs, 30)}."))
+        text = say.phrase("Not written yet: {functions}.", functions=listed(stubs, 30, say))
+        console.print(_flowing(text, console.width, say))
     if shown.isolation:
         console.print()
-        console.print(Text(shown.isolation, style="dim"))
+        console.print(_flowing(shown.isolation, console.width, say, "dim"))
+
+
+def _flowing(text: str, width: int, say: Texts, style: str = "") -> Any:
+    """Text in lines of at most ``width`` columns, which may be broken between any two Chinese characters."""
+    from rich.text import Text
+
+    if say.language == "en":
+        return Text(text, style=style, overflow="fold")
+    lines = wrapped(text, width - CLOSED)
+    return Text("\n".join(lines), style=style, overflow="fold")
 
 
 def _table(report: Report, ascii_only: bool) -> Any:
@@ -76,12 +92,13 @@ def _table(report: Report, ascii_only: bool) -> Any:
     from rich.table import Table
     from rich.text import Text
 
+    say = Texts(report.language)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("task", no_wrap=True)
-    table.add_column("function", overflow="fold", min_width=25)
+    table.add_column(say.phrase("task"), no_wrap=True)
+    table.add_column(say.phrase("function"), overflow="fold", min_width=25)
     table.add_column("", no_wrap=True)
-    table.add_column("points", justify="right", no_wrap=True)
-    table.add_column("tests", justify="right", no_wrap=True)
+    table.add_column(say.phrase("points"), justify="right", no_wrap=True)
+    table.add_column(say.phrase("tests"), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for part in report.parts:
         word = state(part)
@@ -91,9 +108,9 @@ def _table(report: Report, ascii_only: bool) -> Any:
             Text(part.task),
             Text(part.name),
             Text(_bar(part.points, part.max_points, ascii_only), style=colour),
-            Text(f"{points(part.points)} of {points(part.max_points)}"),
+            Text(of_most(part, say)),
             Text(f"{passed}/{len(part.cells)}"),
-            Text(word, style=colour),
+            Text(say.phrase(word), style=colour),
         )
     return table
 
@@ -114,43 +131,52 @@ def _total(view: View) -> Any:
     report = view.report
     share = report.points / report.max_points if report.max_points else 0.0
     colour = "green" if share > 1 - 1e-9 else "yellow" if share > 0 else "red"
-    text = Text()
-    text.append(total(report), style=f"bold {colour}")
-    public = " in the public tests" if view.withheld else ""
-    return text.append(f"{public}, marked in {report.seconds:.1f} s")
+    time = view.say.phrase("marked in {seconds} s", seconds=f"{report.seconds:.1f}")
+    text = Text(view.say.phrase("{clause}, {next}", clause=total_of(view), next=time))
+    start = text.plain.index(total(report))
+    text.stylize(f"bold {colour}", start, start + len(total(report)))
+    return text
 
 
-def _print_part(part: PartMark, console: Console) -> None:
+def _print_part(part: PartMark, console: Console, say: Texts) -> None:
     from rich.text import Text
 
-    explanations = explain(part)
+    explanations = explain(part, say)
     heading = Text(f"{part.task} {part.name}", style="bold")
-    heading.append(f"  {points(part.points)} of {points(part.max_points)} points", style="not bold")
+    heading.append(f"  {of_points(part, say)}", style="not bold")
     console.print(heading)
     for explanation in explanations[:MOST]:
         _print_explanation(explanation, console)
-    if len(explanations) > MOST:
-        console.print(Text(f"  and {count(len(explanations) - MOST, 'other reason')}; mend these first", style="dim"))
+    more = len(explanations) - MOST
+    if more > 0:
+        others = say.counted(
+            more, "and {count} other reason; mend these first", "and {count} other reasons; mend these first"
+        )
+        console.print(Text(f"  {others}", style="dim"))
     if part.stdout:
-        console.print(Text("  printed", style="dim"))
+        console.print(Text(f"  {say.phrase('printed')}", style="dim"))
         lines = part.stdout.splitlines()
         for line in lines[:LINES]:
             console.print(Text(f"    {line}", style="dim"), overflow="fold")
         if len(lines) > LINES:
-            console.print(Text(f"    ... {count(len(lines) - LINES, 'more line')}", style="dim"))
+            left = say.counted(len(lines) - LINES, "... {count} more line", "... {count} more lines")
+            console.print(Text(f"    {left}", style="dim"))
 
 
 def _print_explanation(explanation: Explanation, console: Console) -> None:
+    from rich.cells import cell_len
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    headline = Text(explanation.headline, style="red", overflow="fold")
-    headline.append(f"  (-{points(explanation.lost)})", style="not red")
+    say, facts = explanation.say, explanation.facts
+    headline = _flowing(explanation.headline, console.width - 2, say, "red")
+    headline.append(f"  {say.phrase('(-{points})', points=points(explanation.lost))}", style="not red")
     console.print(Padding(headline, (0, 0, 0, 2)))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for fact in explanation.facts:
-        facts.add_row(Text(fact.label), Text(fact.text))
-    console.print(Padding(facts, (0, 0, 0, 4)))
+    labels = max(cell_len(fact.label) for fact in facts)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for fact in facts:
+        grid.add_row(Text(fact.label), _flowing(fact.text, max(console.width - 4 - labels - 2, 20), say))
+    console.print(Padding(grid, (0, 0, 0, 4)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+
+from ..texts import ENGLISH, Texts
 
 LIMIT = 2000
 """Characters of one message. What is longer was made to be so."""
 
 
-def printable(text: str, limit: int = LIMIT, keep: str = "") -> str:
+def printable(text: str, limit: int = LIMIT, keep: str = "", say: Texts = ENGLISH) -> str:
     r"""Text with its control characters spelled out, so that it cannot move a cursor, colour a line or reverse one.
 
     Parameters
@@ -18,20 +21,24 @@ def printable(text: str, limit: int = LIMIT, keep: str = "") -> str:
         Characters to keep.
     keep : str
         Control characters that may stay.
+    say : Texts
+        The language in which it is said how much was cut off.
 
     Examples
     --------
     >>> print(printable("red: \x1b[31m"))
     red: \x1b[31m
     """
-    cut = text if len(text) <= limit else f"{text[:limit]} ... ({len(text) - limit:,} more characters)"
+    cut = text
+    if len(text) > limit:
+        cut = say.phrase("{text} ... ({count} more characters)", text=text[:limit], count=f"{len(text) - limit:,}")
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in cut)
 
 
-def printable_lines(text: str, limit: int = LIMIT) -> str:
+def printable_lines(text: str, limit: int = LIMIT, say: Texts = ENGLISH) -> str:
     """The same for text of several lines; tabs become spaces, and any kind of line end a newline."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4)
-    return printable(lines, limit, keep="\n")
+    return printable(lines, limit, keep="\n", say=say)
 
 
 def distinct_digits(first: float | None, second: float | None) -> int:
@@ -56,12 +63,17 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def listed(words: list[str], most: int = 6) -> str:
+def listed(words: list[str], most: int = 6, say: Texts = ENGLISH) -> str:
     """Words with commas (semicolons, if they have commas themselves), the last with ``and``; of many the first ones."""
     if len(words) > most:
-        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
-    comma = "; " if any("," in word for word in words) else ", "
-    return words[0] if len(words) == 1 else f"{comma.join(words[:-1])}{comma if comma == '; ' else ' '}and {words[-1]}"
+        words = [*words[: most - 1], say.phrase("{count} more", count=len(words) - most + 1)]
+    if len(words) == 1:
+        return words[0]
+    commas = any(comma in word for word in words for comma in ",，、")
+    between = "{words}; {next}" if commas else "{words}, {next}"
+    last = "{words}; and {last}" if commas else "{words} and {last}"
+    before = functools.reduce(lambda first, second: say.phrase(between, words=first, next=second), words[:-1])
+    return say.phrase(last, words=before, last=words[-1])
 
 
 def address(section: str, tutorials: str = "tutorials") -> str:
