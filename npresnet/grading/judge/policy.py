@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from . import idle
+from .parsing import NotPython, parsed
 
 LIBRARY = frozenset({
     "__future__", "abc", "array", "bisect", "cmath", "collections", "concurrent", "contextlib", "copy", "dataclasses",
@@ -71,16 +72,12 @@ def check_source(source: str, allow: Sequence[str] = ()) -> list[Finding]:
         In the order of lines; a file that is not Python has one.
     """
     try:
-        tree = ast.parse(source)
-        return sorted(
-            set(_Policy(tree, frozenset(allow)).findings()), key=lambda finding: (finding.line, finding.message)
-        )
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        reason = getattr(error, "msg", None) or str(error)
-        return [Finding(line, f"this is not Python: {reason}. Run the file yourself before handing it in", True)]
-    except (RecursionError, MemoryError):
-        return [Finding(1, "an expression is nested too deeply for Python; write it in several lines", True)]
+        tree = parsed(source)
+    except NotPython as error:
+        message = f"this is not Python: {error.message}. Run the file yourself before handing it in"
+        return [Finding(error.line or 1, message, True)]
+    findings = set(_Policy(tree, frozenset(allow)).findings())
+    return sorted(findings, key=lambda finding: (finding.line, finding.message))
 
 
 class _Policy:

@@ -15,6 +15,7 @@ import numpy as np
 from ..part import Case, arrays_of
 from .folder import temporary_folder
 from .layers import LAYERS, POLICY
+from .parsing import NotPython, parsed
 from .policy import check_source
 from .process import Ended, Process
 from .protocol import Array, Frame, ProtocolError
@@ -66,7 +67,7 @@ def run_part(
     """
     limits = limits or Limits()
     name = cleaned(os.path.basename(filename), 100) or "submission.py"
-    refusal = _refusal(source, name, allow, POLICY in layers)
+    refusal = _refusal(source, allow, POLICY in layers)
     if refusal is not None:
         return refusal
     with temporary_folder() as folder, contextlib.closing(_start(folder, limits, allow)) as process:
@@ -98,13 +99,12 @@ def locks_here(layers: Collection[str] = LAYERS) -> tuple[str, ...]:
         return _set_up(process, folder, limits, (), layers)
 
 
-def _refusal(source: str, name: str, allow: Sequence[str], policy: bool) -> PartRun | None:
+def _refusal(source: str, allow: Sequence[str], policy: bool) -> PartRun | None:
     """What can be said without running anything."""
     try:
-        compile(source, name, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        raised = Raised(type(error).__name__, cleaned(getattr(error, "msg", None) or str(error)), line)
+        parsed(source)
+    except NotPython as error:
+        raised = Raised(error.kind, cleaned(error.message), error.line)
         return PartRun(ended="import", detail="the file is not Python", raised=raised)
     fatal = [finding for finding in check_source(source, allow) if finding.fatal] if policy else []
     if fatal:
@@ -169,12 +169,12 @@ def _load(process: Process, source: str, name: str, stand_ins: Sequence[str], de
     """Have the submission executed; its exception, if any."""
     load = {
         "kind": "load",
-        "source": source,
         "filename": name,
         "names": closed(stand_ins),
         "stand_ins": stand_in_source(stand_ins),
     }
-    answer = _expected(process.ask(load, (), deadline), "loaded", "raised")
+    text = np.frombuffer(source.encode(), np.uint8)
+    answer = _expected(process.ask(load, [("source", text)], deadline), "loaded", "raised")
     return None if answer.kind == "loaded" else _raised(answer.header.get("raised"))
 
 

@@ -37,11 +37,12 @@ def stand_in_source(names: Iterable[str]) -> str:
     kept = closed(names)
     wanted = set(kept).union(*(_uses(name) for name in kept)) if kept else set()
     text, lines = _source(), _source().splitlines(keepends=True)
-    parts = ["from __future__ import annotations\n", "import numpy as np\n"]
+    parts = []
     for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and node.name in wanted:
+        about_all = isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)  # modules and names of types
+        if about_all or (isinstance(node, ast.FunctionDef) and node.name in wanted):
             parts.append("".join(lines[node.lineno - 1 : node.end_lineno]))
-    return "\n\n".join(parts)
+    return "\n".join(parts)
 
 
 def _public_uses(name: str) -> set[str]:

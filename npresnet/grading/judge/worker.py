@@ -21,6 +21,7 @@ import linecache
 import os
 import sys
 import types
+import warnings
 from typing import Any
 
 import numpy as np
@@ -128,10 +129,11 @@ def _packages(standard_library: list[str]) -> list[str]:
 
 
 def _serve(pipes: _Pipes) -> None:
-    load = pipes.receive().header
-    filename, functions = load["filename"], None
+    frame = pipes.receive()
+    load, functions = frame.header, None
+    filename = load["filename"]
     try:
-        functions = _loaded(load)
+        functions = _loaded(load, frame.payload.decode())
     except BaseException as error:
         if issubclass(type(error), SystemExit):
             pipes.send({"kind": "exit"})
@@ -151,15 +153,18 @@ def _serve(pipes: _Pipes) -> None:
             call = Call(request)  # on fresh copies
 
 
-def _loaded(load: dict[str, Any]) -> dict[str, Any]:
+def _loaded(load: dict[str, Any], source: str) -> dict[str, Any]:
     """Run the submission as a module and put the stand-ins in their places; return its names."""
-    filename, source = load["filename"], load["source"]
+    filename = load["filename"]
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     module = types.ModuleType(MODULE)
     module.__file__ = filename
     sys.modules[MODULE] = module
     names: dict[str, Any] = module.__dict__
-    exec(compile(source, filename, "exec", dont_inherit=True), names)
+    with warnings.catch_warnings():  # of formulas in comments, which would be taken for output
+        warnings.simplefilter("ignore")
+        code = compile(source, filename, "exec", dont_inherit=True)
+    exec(code, names)
     if load["names"]:
         apart: dict[str, Any] = {"__name__": "stand_ins"}
         exec(compile(load["stand_ins"], "<stand-ins>", "exec", dont_inherit=True, optimize=2), apart)
