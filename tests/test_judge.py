@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,17 @@ import numpy as np
 import pytest
 
 from npresnet.grading import judge, solution
-from npresnet.grading.judge import CaseResult, JudgeError, Limits, PartRun, isolation, run_part, stand_in_source
+from npresnet.grading.judge import (
+    CaseResult,
+    JudgeError,
+    Limits,
+    PartRun,
+    isolation,
+    landlock,
+    run_part,
+    seccomp,
+    stand_in_source,
+)
 from npresnet.grading.judge.stand_ins import closed
 from npresnet.grading.part import Case, Step
 
@@ -443,6 +454,18 @@ def test_isolation_tells_the_truth() -> None:
     assert "determined student" in isolation(("policy", "audit hook"))
     sentence = isolation()
     assert sentence.startswith("Landlock and seccomp") or "determined student" in sentence
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are of Linux")
+def test_all_locks_are_on_where_the_system_has_them() -> None:
+    if landlock.abi() >= 1 and seccomp.available():
+        assert isolation().startswith("Landlock and seccomp: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="for the superuser only")
+def test_the_superuser_is_none_inside() -> None:
+    source = "import os\n\ntry:\n    os.chroot('/')\nexcept PermissionError:\n    print('not allowed')"
+    assert run(source, layers=()).stdout == "not allowed\n"
 
 
 def test_a_python_that_does_not_start_is_no_fault_of_the_submission(monkeypatch: pytest.MonkeyPatch) -> None:
