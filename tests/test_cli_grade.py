@@ -10,7 +10,7 @@ import pytest
 from npresnet.cli import main
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.assignment_file import format_assignment
-from npresnet.grading.handout.functions import solution_text
+from npresnet.grading.solution_source import solution_text
 
 
 @pytest.fixture

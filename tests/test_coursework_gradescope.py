@@ -17,7 +17,7 @@ import pytest
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.assignment_file import parse_assignment
 from npresnet.grading.exports.gradescope import PACKAGES, autograder_archive, write_archive
-from npresnet.grading.handout.functions import solution_text
+from npresnet.grading.solution_source import solution_text
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 ASSIGNMENT = Assignment(tasks=("3.1", "4.1"), seed=20_001, points={"relu_forward": 3, "linear_forward": 5})

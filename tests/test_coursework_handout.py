@@ -13,9 +13,10 @@ import pytest
 from npresnet.grading import handout
 from npresnet.grading.assignment import Assignment, AssignmentError
 from npresnet.grading.assignment_file import read_assignment
-from npresnet.grading.handout.functions import public_functions, solution_text
+from npresnet.grading.handout.functions import public_functions
 from npresnet.grading.notebook import definitions
 from npresnet.grading.parts import PARTS
+from npresnet.grading.solution_source import solution_text
 
 SECRET = 8_675_309_424_242
 ALL = Assignment(seed=SECRET)

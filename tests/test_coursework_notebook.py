@@ -15,8 +15,8 @@ from nbformat import v4
 
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.exports.nbgrader import source_notebook
-from npresnet.grading.handout.functions import solution_text
 from npresnet.grading.jupyter import check
+from npresnet.grading.solution_source import solution_text
 
 ROOT = Path(__file__).parents[1]
 WRONG = "def relu_forward(x):\n    return np.abs(x), x > 0"

@@ -13,7 +13,7 @@ from tutorial_coursework import FOLDER
 
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.handout import new_coursework
-from npresnet.grading.handout.functions import solution_text
+from npresnet.grading.solution_source import solution_text
 
 ROOT = Path(__file__).parents[1]
 WRONG = solution_text() + "\n\ndef relu_forward(x):\n    return abs(x), x > 0\n"

@@ -9,10 +9,10 @@ import pytest
 from coursework_submissions import right_submissions, source_of, wrong_submissions
 
 from npresnet.grading.assignment import Assignment
-from npresnet.grading.handout.functions import solution_text
 from npresnet.grading.handout.stubs import stub_file
 from npresnet.grading.marking import mark
 from npresnet.grading.parts import PARTS
+from npresnet.grading.solution_source import solution_text
 from npresnet.grading.submission import Submission
 
 JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2

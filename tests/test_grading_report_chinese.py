@@ -20,7 +20,6 @@ from test_grading_report import SECRETS
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.exports.otter import otter_files
 from npresnet.grading.handout import new_coursework
-from npresnet.grading.handout.functions import solution_text
 from npresnet.grading.jupyter import explanations, table
 from npresnet.grading.marking import mark
 from npresnet.grading.marks import Report
@@ -28,6 +27,7 @@ from npresnet.grading.parts import PARTS
 from npresnet.grading.report import FORMATS, render, student_view
 from npresnet.grading.report.explanation import state
 from npresnet.grading.report.visible import KINDS
+from npresnet.grading.solution_source import solution_text
 from npresnet.grading.submission import Submission
 from npresnet.grading.texts import Texts
 from npresnet.grading.wording import outcome

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from npresnet.grading.handout.functions import solution_text
 from npresnet.grading.parts import PARTS
+from npresnet.grading.solution_source import solution_text
 from npresnet.grading.written import written_names
 
 

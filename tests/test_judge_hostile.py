@@ -48,6 +48,7 @@ class Place(NamedTuple):
     temporary: Path  # of the judge
     outside: Path
     secret: Path
+    children: frozenset[str]  # of this process before: pytest and multiprocessing may have their own
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     secret.write_text("expected values")
     secret.chmod(0o600)
     monkeypatch.setattr(tempfile, "tempdir", str(folders[0]))
-    return Place(folders[0], folders[1], secret)
+    return Place(folders[0], folders[1], secret, frozenset(_python_children()))
 
 
 def source_of(file: Path, place: Place) -> str:
@@ -108,13 +109,18 @@ def left_behind(place: Place) -> Iterator[str]:
     yield from map(str, Path("/dev/shm").glob("*npresnet-owned*"))
     if LINUX:
         yield from (f"process {process}" for process in _processes(str(place.temporary).encode()))
-        for process in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                name, _, rest = process.read_text().rpartition(")")
-            except OSError:
-                continue
-            if rest.split()[1] == str(os.getpid()) and "python" in name:
-                yield f"a child: {name}"
+        yield from (f"a child: {child}" for child in _python_children() if child not in place.children)
+
+
+def _python_children() -> Iterator[str]:
+    """Numbers and names of the children of this process that run Python."""
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = process.read_text().rpartition(")")
+        except OSError:
+            continue
+        if rest.split()[1] == str(os.getpid()) and "python" in name:
+            yield name
 
 
 def _processes(mark: bytes) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,6 +112,7 @@ def _grade_one(path: Path, assignment: Assignment, args: argparse.Namespace) -> 
     from npresnet.grading.marking import mark
     from npresnet.grading.report import render, write_report
     from npresnet.grading.submission import read_submission
+    from npresnet.kernels.parallel import num_threads
 
     files = {name: getattr(args, name) for name in REPORTS if getattr(args, name) is not None}
     for name, file in files.items():
@@ -128,7 +128,7 @@ def _grade_one(path: Path, assignment: Assignment, args: argparse.Namespace) -> 
             if unfinished is not None:
                 write_report(report, unfinished, "gradescope")
 
-        report = mark(submission, assignment, jobs=args.jobs or _cores(), progress=show)
+        report = mark(submission, assignment, jobs=args.jobs or num_threads(), progress=show)
     shown = report if args.student else _complete(report)
     print(render(shown, "terminal"), end="")
     for name, file in files.items():
@@ -139,6 +139,7 @@ def _grade_one(path: Path, assignment: Assignment, args: argparse.Namespace) -> 
 
 def _grade_class(path: Path, assignment: Assignment, args: argparse.Namespace) -> int:
     from npresnet.grading.classroom import grade_class
+    from npresnet.kernels.parallel import num_threads
 
     if not path.is_dir() and path.suffix != ".zip":
         raise NotADirectoryError(f"{path} is one submission; --csv grades a folder or .zip with one for each student")
@@ -146,7 +147,7 @@ def _grade_class(path: Path, assignment: Assignment, args: argparse.Namespace) -
         path,
         assignment,
         csv=args.csv,
-        jobs=args.jobs or _cores(),
+        jobs=args.jobs or num_threads(),
         resume=not args.again,
         feedback=args.feedback,
         plot=args.plot,
@@ -159,10 +160,6 @@ def _complete(report: Report) -> Report:
     import dataclasses
 
     return dataclasses.replace(report, feedback="full")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

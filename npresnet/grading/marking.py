@@ -22,12 +22,12 @@ from . import judge
 from .assignment import Assignment
 from .comparing import compare, members
 from .diagnosis import diagnose_criteria
-from .handout.functions import solution_text
 from .judge import CaseResult, Limits, PartRun
 from .marks import Cell, Failure, PartMark, Report
 from .part import Case, Expected, Part
 from .parts import PARTS
 from .shrinking import MOST, smaller_cases
+from .solution_source import solution_text
 from .submission import Submission
 from .texts import Texts
 from .written import written_names
@@ -236,13 +236,8 @@ def _smaller_failure(first: Failure | None, second: Failure | None) -> Failure |
 
 
 def _size(failure: Failure) -> int:
-    total = 0
-    for shape in failure.shapes.values():
-        count = 1
-        for length in shape:
-            count *= length
-        total += count
-    return total
+    """Numbers in the inputs of its case."""
+    return sum(map(math.prod, failure.shapes.values()))
 
 
 def _same_for_all(questions: _Questions, assignment: Assignment, failure: Failure) -> tuple[Cell, ...]:
@@ -261,7 +256,7 @@ def _ending(run: PartRun, say: Texts) -> Failure:
 
 
 def _points(cells: Sequence[Cell]) -> float:
-    return sum(cell.points for cell in cells) + 1e-9
+    return sum(cell.points for cell in cells)
 
 
 # ------------------------------------------------------------------------------------------------ explanation

@@ -8,10 +8,10 @@ import sys
 from .assignment import Assignment
 from .class_files import find_submissions
 from .classroom import describe_strangers
-from .handout.functions import solution_text
 from .handout.stubs import stub_file
 from .report.text import printable
 from .similarity import compare_sources, print_pairs, write_pairs
+from .solution_source import solution_text
 from .submission import SubmissionError, submission_from_text
 
 SOLUTION = "(the published solution)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from .parsing import NotPython, parsed
+
 
 def written_names(source: str) -> set[str]:
     """All names that a text binds at its top level, except functions that do nothing yet.
@@ -15,8 +17,8 @@ def written_names(source: str) -> set[str]:
         Python text; nothing is executed. What is no Python has no names.
     """
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parsed(source)
+    except NotPython:
         return set()
     names: set[str] = set()
     for statement in _top_level(tree.body):

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...checkpoint.atomic import temporary_neighbour
 from ..assignment import Assignment, AssignmentError
 from ..assignment_file import FILE, format_assignment, format_public
-from .functions import solution_text
+from ..solution_source import solution_text
 from .notebook import stub_notebook
 from .readme import notebook_name, student_readme, teacher_readme
 from .stubs import stub_file

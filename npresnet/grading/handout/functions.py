@@ -9,9 +9,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 from ..part import Part
+from ..solution_source import needed_by, solution_functions, solution_text
 from ..texts import Texts
 from .docstrings import localized
 
@@ -54,31 +54,28 @@ class Function:
         return textwrap.indent(f'"""{text}{closing}"""', "    ")
 
 
-def solution_text() -> str:
-    """The text of ``solution.py``."""
-    return (resources.files("npresnet.grading") / "solution.py").read_text(encoding="utf-8")
-
-
 @functools.cache
 def public_functions() -> dict[str, Function]:
     """All functions that students write, by name, in the order of the file."""
-    text = solution_text()
-    nodes = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    return {name: _function(node, nodes, text) for name, node in nodes.items() if not name.startswith("_")}
+    return {name: _function(node) for name, node in solution_functions().items() if not _is_private(name)}
 
 
 def private_functions() -> dict[str, str]:
     """The text of the private functions, by name; the teacher's alone."""
+    return {name: _plain(node, solution_text()) for name, node in solution_functions().items() if _is_private(name)}
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_")
+
+
+def _function(node: ast.FunctionDef) -> Function:
     text = solution_text()
-    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    return {node.name: _plain(node, text) for node in nodes if node.name.startswith("_")}
-
-
-def _function(node: ast.FunctionDef, nodes: dict[str, ast.FunctionDef], text: str) -> Function:
     docstring = ast.get_docstring(node, clean=False)
     assert docstring is not None  # tested
     body = _lines(text, node.body[1].lineno, node.end_lineno)
-    return Function(node.name, _parameters(node.args, text), _readable(docstring), body, _private(node, nodes))
+    private = needed_by(node.name, follow=_is_private)
+    return Function(node.name, _parameters(node.args, text), _readable(docstring), body, private)
 
 
 def _plain(node: ast.FunctionDef, text: str) -> str:
@@ -106,17 +103,6 @@ def _readable(docstring: str) -> str:
     """A docstring for people: no roles of Sphinx, no marks of literal blocks."""
     text = re.sub(r":func:`([^`]*)`", r"`\1`", inspect.cleandoc(docstring))
     return re.sub(r"^ *::\n\n", "", text, flags=re.MULTILINE)
-
-
-def _private(node: ast.FunctionDef, nodes: dict[str, ast.FunctionDef]) -> tuple[str, ...]:
-    found: list[str] = []
-    waiting = [node]
-    while waiting:
-        for inner in ast.walk(waiting.pop()):
-            if isinstance(inner, ast.Name) and inner.id.startswith("_") and inner.id in nodes and inner.id not in found:
-                found.append(inner.id)
-                waiting.append(nodes[inner.id])
-    return tuple(name for name in nodes if name in found)
 
 
 def functions_of(parts: Sequence[Part]) -> list[Function]:

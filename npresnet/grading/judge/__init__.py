@@ -26,7 +26,6 @@ Reading order:
 ``seccomp.py``       no network, no processes, no signals: Linux
 ``audit.py``         the same in Python itself, as a second layer, and where there is nothing better
 ``isolation.py``     one sentence for the report on what this machine offers
-``parsing.py``       is it Python at all
 ``policy.py``        which imports and names are refused before anything runs. It is for clarity, not for safety
 ===================  =================================================================================================
 

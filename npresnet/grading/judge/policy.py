@@ -11,8 +11,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..parsing import NotPython, parsed
 from . import idle
-from .parsing import NotPython, parsed
 
 LIBRARY = frozenset({
     "__future__", "abc", "array", "bisect", "cmath", "collections", "concurrent", "contextlib", "copy", "dataclasses",

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..parsing import NotPython, parsed
 from ..part import Case, arrays_of
 from .folder import temporary_folder
 from .layers import LAYERS, POLICY
-from .parsing import NotPython, parsed
 from .policy import check_source
 from .process import Ended, Process
 from .protocol import Array, Frame, ProtocolError

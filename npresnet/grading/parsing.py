@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ class NotPython(ValueError):
         self.message, self.kind, self.line = message, kind, line
 
 
+@functools.lru_cache(maxsize=32)
 def parsed(source: str) -> ast.Module:
-    """The syntax tree of a file that Python can compile.
+    """The syntax tree of a file that Python can compile; kept, because every part asks again. Nobody changes it.
 
     Raises
     ------
