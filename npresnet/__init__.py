@@ -6,10 +6,11 @@
 [Prediction(index=281, label='tabby', score=0.62), ...]
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .config import PRESETS, ResNetConfig, preset
 from .kernels import use_backend
+from .lazy import lazy_attributes
 from .outputs import Prediction
 from .resnet import ResNetBackbone, ResNetForImageClassification, ResNetModel
 from .zoo import (
@@ -106,12 +107,4 @@ _LAZY = {
     "gradcheck": "gradcheck",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'npresnet' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value  # the function, not the module of the same name that the import has just put here
-    return value
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -20,7 +20,9 @@ How a mark comes about:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from .assignment import Assignment
@@ -41,11 +43,4 @@ _HOME = {
 
 __all__ = ["Assignment", "Cell", "Failure", "PartMark", "Report", "Submission", "mark", "read_submission"]
 
-
-def __getattr__(name: str) -> Any:
-    """Public names on demand, so that importing the package costs nothing."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_attributes(__name__, _HOME)
