@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .contestants import Contestant
 
 Array = NDArray[np.floating]
 
@@ -23,6 +25,35 @@ class Verdict(NamedTuple):
     correlation: float  # over classes, mean over pictures
     top1: float  # part of the pictures whose best class agrees
     reason: str = ""  # what is wrong
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """All measures by name."""
+        return {name: getattr(self, name) for name in ("largest", "rms", "correlation", "top1")}
+
+
+class Judged(Protocol):
+    """A verdict of any benchmark."""
+
+    @property
+    def right(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def errors(self) -> dict[str, float]: ...
+
+
+def described(contestant: Contestant, batch: int, verdict: Judged, failure: str) -> dict[str, Any]:
+    """Who a contestant is, and how it did in the check: plain values for JSON."""
+    return {
+        "contestant": contestant.name,
+        "engine": contestant.engine,
+        "precision": contestant.precision,
+        "batch": batch,
+        "status": "failed" if failure else "timed" if verdict.right else "wrong",
+        "reason": failure or verdict.reason or None,
+        "error": {name: value if math.isfinite(value) else None for name, value in verdict.errors.items()},
+    }
 
 
 def failed(reason: str) -> Verdict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from npresnet.config import ResNetConfig
 
 from . import BenchmarkError
-from .check import Verdict, failed, judge
+from .check import Verdict, described, failed, judge
 from .contestants import BASELINE, Contestant
 from .material import Material
 from .process import WorkerError
@@ -148,7 +147,7 @@ class Match:
         for contestant in self.contestants:
             failure = failures.get(contestant, "")
             verdict = verdicts.get(contestant, failed(failure))
-            result = _describe(contestant, batch, verdict, failure)
+            result = described(contestant, batch, verdict, failure)
             if result["status"] == "timed":
                 result |= figures(times[contestant], ours, batch)
                 result["gflops"] = 2e-9 * macs * result["images_per_second"]
@@ -178,18 +177,3 @@ class Match:
                 continue
             found.append({"contestant": contestant.name, **measured})
         return found
-
-
-def _describe(contestant: Contestant, batch: int, verdict: Verdict, failure: str) -> dict[str, Any]:
-    """Who it is, and how it did in the check."""
-    errors = ("largest", "rms", "correlation", "top1")
-    found = {name: getattr(verdict, name) for name in errors}
-    return {
-        "contestant": contestant.name,
-        "engine": contestant.engine,
-        "precision": contestant.precision,
-        "batch": batch,
-        "status": "failed" if failure else "timed" if verdict.right else "wrong",
-        "reason": failure or verdict.reason or None,
-        "error": {name: value if math.isfinite(value) else None for name, value in found.items()},
-    }

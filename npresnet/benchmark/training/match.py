@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from npresnet.config import ResNetConfig
 
 from .. import BenchmarkError
+from ..check import described
 from ..contestants import BASELINE, Contestant
 from ..process import WorkerError
 from ..progress import Progress
@@ -90,7 +90,7 @@ class Match:
         results = []
         for contestant in self.contestants:
             failure = failures.get(contestant, "")
-            result = _describe(contestant, batch, verdicts.get(contestant, failed(failure)), failure)
+            result = described(contestant, batch, verdicts.get(contestant, failed(failure)), failure)
             if result["status"] == "timed":
                 result |= figures(times[contestant], ours, batch)
                 result["peak_memory_bytes"] = workers[contestant].ask("memory")["bytes"] or None
@@ -131,16 +131,3 @@ class Match:
             np.load(self.material.weights) as before,
         ):
             return judge(found, right, before)
-
-
-def _describe(contestant: Contestant, batch: int, verdict: Verdict, failure: str) -> dict[str, Any]:
-    """Who it is, and how it did in the check."""
-    return {
-        "contestant": contestant.name,
-        "engine": contestant.engine,
-        "precision": contestant.precision,
-        "batch": batch,
-        "status": "failed" if failure else "timed" if verdict.right else "wrong",
-        "reason": failure or verdict.reason or None,
-        "error": {name: value if math.isfinite(value) else None for name, value in verdict.errors.items()},
-    }
