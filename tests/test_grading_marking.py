@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from coursework_submissions import right_submissions, source_of, wrong_submissions
 
+import npresnet
 from npresnet.grading.assignment import Assignment
 from npresnet.grading.handout.stubs import stub_file
 from npresnet.grading.marking import mark
@@ -63,7 +64,8 @@ class Outcome:
 @pytest.fixture(scope="module")
 def outcomes():
     """Of all wrong submissions."""
-    with ThreadPoolExecutor(JOBS) as pool:
+    # The backend is the whole process's: set once for all threads, so that none switches it back under another.
+    with npresnet.use_backend("numpy"), ThreadPoolExecutor(JOBS) as pool:
         return list(pool.map(Outcome, wrong_submissions()))
 
 

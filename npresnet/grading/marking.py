@@ -70,6 +70,11 @@ def mark(
     Report
         Marks and explanations. No property of the submission raises an error: what cannot be run scores nothing and
         the report says why.
+
+    Notes
+    -----
+    Answers are computed with the backend ``numpy``, which is switched on for the whole process meanwhile. Whoever marks
+    several submissions in threads must switch it on around all of them.
     """
     started = time.perf_counter()
     findings = judge.check_source(submission.source, assignment.allow)

@@ -55,8 +55,8 @@ class Process:
         Where NumPy and other packages are found.
     output_bytes, file_bytes : int
         How much it may print, and write to files in all.
-    memory_mb, cpu_seconds : number
-        The limits that it sets itself, to tell what it died of.
+    cpu_seconds : float
+        The limit that it sets itself, to tell what it died of.
     """
 
     def __init__(
@@ -65,12 +65,11 @@ class Process:
         import_paths: Sequence[str],
         output_bytes: int,
         file_bytes: int,
-        memory_mb: int,
         cpu_seconds: float,
     ) -> None:
         self._folder, self._file_bytes = folder, file_bytes
         self._output_bytes, self._printed, self._output = output_bytes, 0, bytearray()
-        self._memory_mb, self._cpu_seconds = memory_mb, cpu_seconds
+        self._cpu_seconds, self._oom_kills = cpu_seconds, _oom_kills()
         self._parser = Parser()
         self._outgoing = memoryview(b"")
         self._usage: Any = None
@@ -270,10 +269,9 @@ class Process:
     def _killed_by(self, number: int) -> Ended:
         usage = self._usage
         used = 0.0 if usage is None else usage.ru_utime + usage.ru_stime
-        peak_mb = 0.0 if usage is None else usage.ru_maxrss / (1024 if sys.platform == "linux" else 1 << 20)
         if number == signal.SIGXCPU or (number == signal.SIGKILL and used >= self._cpu_seconds):
             return Ended("time", "the limit of processor time was reached")
-        if number == signal.SIGKILL and peak_mb > self._memory_mb / 2:
+        if number == signal.SIGKILL and _oom_kills() > self._oom_kills:
             return Ended("memory", "the system ended the process for want of memory")
         with contextlib.suppress(ValueError):
             return Ended("killed", f"the process was ended by the signal {signal.Signals(number).name}")
@@ -330,3 +328,13 @@ class Process:
         if "LD_LIBRARY_PATH" in os.environ:  # NumPy may need it
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         return environment
+
+
+def _oom_kills() -> int:
+    """How many processes Linux has ended so far for want of memory. (The peak of a process's own memory says nothing:
+    it begins with that of the process it was started from.)"""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

@@ -113,7 +113,7 @@ def _refusal(source: str, allow: Sequence[str], policy: bool) -> PartRun | None:
 
 
 def _start(folder: Path, limits: Limits, allow: Sequence[str]) -> Process:
-    sizes = limits.output_kb << 10, limits.file_mb << 20, limits.memory_mb
+    sizes = limits.output_kb << 10, limits.file_mb << 20  # bytes
     return Process(folder, _import_paths(allow), *sizes, _cpu_seconds(limits))
 
 
