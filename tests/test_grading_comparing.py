@@ -93,6 +93,8 @@ def test_types(case):
     assert failure.message == "grads should be a dict of arrays, but is a tuple"
     (failure,) = compare(case, EXACT, result({"none": X}, wrong_types={}), "none")
     assert failure.message == "none should be None here"
+    (failure,) = compare(case, EXACT, result({"none/x": X}, wrong_types={}), "none")  # a dict is not None
+    assert failure.message == "none should be None here"
     (failure,) = compare(case, EXACT, result({}), "y")
     assert (failure.kind, failure.message) == ("missing", "y was not returned")
 
