@@ -159,11 +159,12 @@ def _mark_part(questions: _Questions, submission: Submission, assignment: Assign
 
 
 def _stand_ins(part: Part) -> tuple[str, ...]:
-    """The functions of the solution that earlier parts are about."""
+    """The functions of the solution that earlier parts are about. With later ones a task might solve itself: im2col is
+    the transpose of col2im."""
     if not part.stand_ins:
         return ()
-    everything = dict.fromkeys(function for other in PARTS.values() for function in other.functions)
-    return tuple(name for name in everything if name not in part.functions)
+    everything = list(dict.fromkeys(function for other in PARTS.values() for function in other.functions))
+    return tuple(everything[: everything.index(part.functions[0])])
 
 
 def _is_over(cells: Sequence[Cell]) -> bool:
