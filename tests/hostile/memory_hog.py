@@ -1,5 +1,5 @@
 """Takes all the memory there is."""
-# ends: finished
+# ends: finished, memory
 
 import numpy as np
 
