@@ -15,6 +15,7 @@ from .training.gradients import gradient_kernel, unpack_gradient, weight_gradien
 from .training.normalization import (
     batch_statistics,
     clear,
+    clear_border,
     gradient_sums,
     normalize,
     normalize_again,
@@ -29,7 +30,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     for function in (
         run, microkernel, convolve, interleave, deinterleave, pool, global_pool, winograd_input, winograd_output,
         fingerprint, gradient_kernel, weight_gradient, unpack_gradient, batch_statistics, normalize, gradient_sums,
-        normalize_again, normalize_gradient, clear, pack_weights, pack_winograd, max_pool_indexed, max_pool_gradient,
-        spread_gradient,
+        normalize_again, normalize_gradient, clear, clear_border, pack_weights, pack_winograd, max_pool_indexed,
+        max_pool_gradient, spread_gradient,
     )
 }  # fmt: skip

@@ -55,7 +55,7 @@ class Contents:
 class Pointers:
     """Addresses in rows that may change from step to step."""
 
-    data: list[tuple[int, str, Parameter]] = field(default_factory=list)
+    data: list[tuple[int, str, Parameter, int]] = field(default_factory=list)  # the last: bytes before what is read
     gradients: list[tuple[int, str, Parameter]] = field(default_factory=list)
     running: list[tuple[int, BatchNorm2d]] = field(default_factory=list)
     kept: list[tuple[NDArray[np.float32], Dropout]] = field(default_factory=list)

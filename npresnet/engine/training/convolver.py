@@ -12,7 +12,7 @@ from ...nn import Parameter
 from .. import record
 from ..layout import BLOCK, Map, blocks_of
 from ..machine import Machine
-from ..planning import divide, fastest_kind
+from ..planning import Image, divide, fastest_kind
 from ..products import Tiles, products_of
 from ..steps import TERMS, WINOGRAD_TERMS, Step, maps_added, maps_read, maps_written
 from ..store import SPREAD
@@ -24,6 +24,7 @@ from .places import Places
 
 PARTS = 16  # tasks that a step should have, so that threads end together
 WORKSPACE = 2 << 20  # bytes of Winograd's products that stay in the cache
+MOST_WEIGHTS = 9 << 20  # bytes of transformed weights at a time, where memory is saved
 
 
 class Convolver:
@@ -36,6 +37,8 @@ class Convolver:
     winograd : bool
     threads : int
     places : Places
+    saves_memory : bool
+        Even where it takes a little more time.
 
     Attributes
     ----------
@@ -47,9 +50,11 @@ class Convolver:
         That a thread needs.
     """
 
-    def __init__(self, machine: Machine, images: int, winograd: bool, threads: int, places: Places) -> None:
+    def __init__(
+        self, machine: Machine, images: int, winograd: bool, threads: int, places: Places, saves_memory: bool
+    ) -> None:
         self._machine, self._images, self._winograd, self._threads = machine, images, winograd, threads
-        self._target, self._places = machine.target, places
+        self._target, self._places, self._saves_memory = machine.target, places, saves_memory
         self.rows: list[NDArray[np.int64]] = []
         self.steps: list[Step] = []
         self.pointers = Pointers()
@@ -61,9 +66,25 @@ class Convolver:
     def _place(self, m: Map) -> None:
         """Give a map memory, unless it has some."""
         if id(m) not in self._live:
-            self._places.place(m)
+            shares = self._saves_memory and not isinstance(m, Image)  # which stays where it is for the whole step
+            self._places.place(m, keeps_border=not shares)
             self._live.add(id(m))
             self._kept.append(m)  # so that no other map gets the same id
+            if shares and not m.bare:
+                self._add(
+                    "", "clear the border", m.images * blocks_of(m.channels), "clear_border", **maps_written(m),
+                    images=m.images, height=m.height, width=m.width, padding=m.origin - m.base,
+                )  # fmt: skip
+
+    def _take_over(self, old: Map, new: Map) -> bool:
+        """Let a map be written over another that is needed no more; only where they lie in memory alike."""
+        if id(old) not in self._live or (old.bytes, old.geometry) != (new.bytes, new.geometry):
+            return False
+        new.base = old.base
+        self._live.remove(id(old))
+        self._live.add(id(new))
+        self._kept.append(new)
+        return True
 
     def _release(self, m: Map) -> None:
         """Let go of a map's memory, if it still has some."""
@@ -114,11 +135,11 @@ class Convolver:
         self._read_weights(row, c)
         return place
 
-    def _read_weights(self, row: int, c: Contents) -> None:
+    def _read_weights(self, row: int, c: Contents, start: int = 0) -> None:
         if isinstance(c.weight, Parameter):
-            self.pointers.data.append((row, "input", c.weight))
+            self.pointers.data.append((row, "input", c.weight, start))
         else:
-            self.rows[row][record.index("input")] = c.weight.ctypes.data
+            self.rows[row][record.index("input")] = c.weight.ctypes.data + start
 
     def _direct(
         self, c: Contents, how: str, packed: int, depth: int, entries: list[int], source: Map, output: Map,
@@ -171,22 +192,13 @@ class Convolver:
         out_channels: int, stride: int, residual: Map | None, turned: bool,
     ) -> None:  # fmt: skip
         form, inputs, blocks = KINDS[kind], channels // BLOCK, out_channels // BLOCK
-        plane = channels * BLOCK * 4
-        batch = blocks * plane + SPREAD
-        weights = self._places.workspace("weights", len(set(form.kernels)) * batch)
-        per_task = -(-channels // max(1, PARTS // blocks))
-        strides = (36, c.channels * 36) if turned else (c.channels * 36, 36)
-        row = self._add(
-            c.node.name, "transform weights", blocks * -(-channels // per_task),
-            "pack_winograd", form.tile, form.stride, turned, output=weights, output_batch=batch,
-            channels=channels, lane_stride=strides[0], channel_stride=strides[1], channels_per_task=per_task,
-        )  # fmt: skip
-        self._read_weights(row, c)
         rows, columns = -(-output.height // form.tile), -(-output.width // form.tile)
         name = kind.capitalize()
+        shares = self._shares(len(set(form.kernels)) * channels * BLOCK * 4, blocks)
+        packed: tuple[int, int] | None = None
         for first, images in groups:
             tiles = images * rows * columns
-            input_batch, output_batch = (n * tiles * BLOCK * 4 + SPREAD for n in (inputs, blocks))
+            input_batch, output_batch = (n * tiles * BLOCK * 4 + SPREAD for n in (inputs, shares[-1][1]))
             size = form.products * (input_batch + output_batch)
             transformed = self._places.workspace("products", size)
             products = transformed + form.products * input_batch
@@ -199,33 +211,65 @@ class Convolver:
                 "winograd_input", "float32", form.tile, form.stride, **maps_read(own),
                 output=transformed, output_batch=input_batch, **grid,
             )  # fmt: skip
-            tile_rows, vectors = tile_shape(self._target, tiles, blocks, far=True)
-            at = np.array(starts(tiles, tile_rows), np.int64) * (BLOCK * 4)
             table = [block * tiles * BLOCK * 4 for block in range(inputs)]
-            nothing = np.zeros(len(at), np.int64)
-            product = products_of(
-                self._machine, "float32",
-                Tiles(tile_rows, vectors, at, at, nothing, [0] * (blocks // vectors), table, BLOCK, BLOCK * 4),
-                WINOGRAD_TERMS[form.tile], form.products, 1, self._threads, self._keep,
-            )  # fmt: skip
-            self.scratch_bytes = max(self.scratch_bytes, product.scratch_bytes)
-            self._add(
-                c.node.name, f"{name}: products, tiles {tile_rows}x{vectors}", product.tasks, "convolve",
-                macs=images * output.height * output.width * 9 * channels * out_channels,
-                weights=weights, weight_plane=plane, weight_products=self._keep([n * batch for n in form.kernels]),
-                bias=self._zeros, input=transformed, input_batch=input_batch, output=products,
-                output_batch=output_batch, output_plane=tiles * BLOCK * 4, low=-math.inf, high=math.inf,
-                **product.fields,
-            )  # fmt: skip
-            fields: dict[str, float] = {}
-            if residual is not None:
-                fields = maps_added(residual.part(first, images))
-            self._add(
-                c.node.name, f"{name}: outputs", images * blocks * bands,
-                "winograd_output", "float32", form.tile, form.stride, residual is not None,
-                input=products, input_batch=output_batch, **maps_written(result), bias=self._keep(np.zeros(blocks * 8)),
-                images=images, height=output.height, width=output.width, low=-math.inf, high=math.inf, **grid, **fields,
-            )  # fmt: skip
+            for first_block, count in shares:
+                if packed is None or len(shares) > 1:
+                    packed = self._pack_winograd(c, kind, channels, first_block, count, turned)
+                weights, batch = packed
+                tile_rows, vectors = tile_shape(self._target, tiles, count, far=True)
+                at = np.array(starts(tiles, tile_rows), np.int64) * (BLOCK * 4)
+                nothing = np.zeros(len(at), np.int64)
+                product = products_of(
+                    self._machine, "float32",
+                    Tiles(tile_rows, vectors, at, at, nothing, [0] * (count // vectors), table, BLOCK, BLOCK * 4),
+                    WINOGRAD_TERMS[form.tile], form.products, 1, self._threads, self._keep,
+                )  # fmt: skip
+                self.scratch_bytes = max(self.scratch_bytes, product.scratch_bytes)
+                self._add(
+                    c.node.name, f"{name}: products, tiles {tile_rows}x{vectors}", product.tasks, "convolve",
+                    macs=images * output.height * output.width * 9 * channels * count * BLOCK,
+                    weights=weights, weight_plane=channels * BLOCK * 4,
+                    weight_products=self._keep([n * batch for n in form.kernels]),
+                    bias=self._zeros, input=transformed, input_batch=input_batch, output=products,
+                    output_batch=output_batch, output_plane=tiles * BLOCK * 4, low=-math.inf, high=math.inf,
+                    **product.fields,
+                )  # fmt: skip
+                written = maps_written(result)
+                written["output"] += first_block * result.plane
+                if residual is not None:
+                    added = maps_added(residual.part(first, images))
+                    written |= added | {"residual": added["residual"] + first_block * added["residual_plane"]}
+                self._add(
+                    c.node.name, f"{name}: outputs", images * count * bands,
+                    "winograd_output", "float32", form.tile, form.stride, residual is not None,
+                    input=products, input_batch=output_batch, **written, bias=self._keep(np.zeros(count * 8)),
+                    images=images, height=output.height, width=output.width, low=-math.inf, high=math.inf, **grid,
+                )  # fmt: skip
+
+    def _shares(self, bytes_of_block: int, blocks: int) -> list[tuple[int, int]]:
+        """Blocks of outputs whose weights are transformed at a time: (first, how many), the largest last."""
+        at_once = max(1, MOST_WEIGHTS // bytes_of_block) if self._saves_memory else blocks
+        return divide(blocks, at_once)
+
+    def _pack_winograd(
+        self, c: Contents, kind: str, channels: int, first_block: int, blocks: int, turned: bool
+    ) -> tuple[int, int]:
+        """Write the step that transforms the weights of some blocks of outputs.
+
+        Return where they will be, and how far they are from one product to the next.
+        """
+        form = KINDS[kind]
+        batch = blocks * channels * BLOCK * 4 + SPREAD
+        place = self._places.workspace("weights", len(set(form.kernels)) * batch)
+        per_task = -(-channels // max(1, PARTS // blocks))
+        lane, step = (36, c.channels * 36) if turned else (c.channels * 36, 36)
+        row = self._add(
+            c.node.name, "transform weights", blocks * -(-channels // per_task),
+            "pack_winograd", form.tile, form.stride, turned, output=place, output_batch=batch,
+            channels=channels, lane_stride=lane, channel_stride=step, channels_per_task=per_task,
+        )  # fmt: skip
+        self._read_weights(row, c, first_block * BLOCK * lane)
+        return place, batch
 
     def _parts(self, m: Map) -> dict[str, float]:
         """Into how many parts the images are cut, so that all threads have work."""

@@ -26,11 +26,12 @@ class Forward(Convolver):
         self, graph: Graph, machine: Machine, shape: tuple[int, int, int, int], winograd: bool, threads: int,
         places: Places, checkpoint_activations: bool,
     ) -> None:  # fmt: skip
-        super().__init__(machine, shape[0], winograd, threads, places)
+        super().__init__(machine, shape[0], winograd, threads, places, checkpoint_activations)
         self._graph = graph
         self._maps = self._geometry(shape)
         self._learns = self._maps_with_gradient()
         self._convolutions = {node.output: self._contents(node) for node in graph.convolutions}
+        self._kept_outputs = self._checkpoints()
         self._indices: dict[int, int] = {}  # addresses of the pools' choices
         for contents in self._convolutions.values():
             self._ask_for_borders(contents)
@@ -95,7 +96,7 @@ class Forward(Convolver):
                     c.before.extend(max(0, -down, -right), phase.height + down, phase.width + right)
 
     def _forget(self, position: int) -> None:
-        """Let go of what is computed again on the way back: all but the outputs of stem and residual layers."""
+        """Let go of what is computed again on the way back."""
         graph = self._graph
         node = graph.nodes[position]
         if isinstance(node, Convolution) and self._convolutions[node.output].before is not self._maps[node.output]:
@@ -105,11 +106,15 @@ class Forward(Convolver):
             if number not in later and number not in self._kept_outputs:
                 self._release(self._maps[number])
 
-    @property
-    def _kept_outputs(self) -> set[int]:
-        """Outputs of residual layers, and of the stem: what several nodes read."""
-        nodes = [node for node in self._graph.nodes if isinstance(node, Convolution) and node.drop_path is not None]
-        return {0, self._graph.states[0], *(node.output for node in nodes)}
+    def _checkpoints(self) -> set[int]:
+        """The maps from which all others are computed again: outputs of the stem and of every other residual layer."""
+        checkpoints, number = {0, *self._graph.states}, 0
+        for node in self._graph.convolutions:
+            if node.drop_path is not None:  # the last of its layer
+                if number % 2:
+                    checkpoints.add(node.output)
+                number = 0 if node.output in self._graph.states else number + 1
+        return checkpoints
 
     def _forward(self, node: Node) -> None:
         if isinstance(node, Convolution):
@@ -198,7 +203,7 @@ class Forward(Convolver):
             eps=float(norm.eps), momentum=float(norm.momentum),
         )  # fmt: skip
         self.pointers.running.append((row, norm))
-        self.pointers.data += [(row, "gamma", norm.weight), (row, "beta", norm.bias)]
+        self.pointers.data += [(row, "gamma", norm.weight, 0), (row, "beta", norm.bias, 0)]
 
     def _max_pool(self, node: Pool) -> None:
         source, output, module = self._maps[node.input], self._maps[node.output], node.layer

@@ -158,33 +158,35 @@ def normalize(name: str, target: Target, held: bool, with_residual: bool, with_d
                 with code.loop(part.lanes) as lane:
                     place = fields[running] + part.block * 64 + lane * 4
                     code.store(code.load(F32, scratch + lane * 4), place)
+    _write_normalized(part, mean_32, scale, beta, with_residual, with_drops)
+    return code.finish()
+
+
+def normalize_again(name: str, target: Target, with_residual: bool, with_drops: bool) -> str:
+    """The same as :func:`normalize`, with the statistics that it has kept."""
+    code, fields, _, task, _ = begin(name)
+    part = _Part(code, fields, task)
+    saved = _Saved(part)
+    _write_normalized(part, saved.mean, saved.scale, saved.beta, with_residual, with_drops)
+    return code.finish()
+
+
+def _write_normalized(
+    part: _Part, mean: Value, scale: Value, beta: Value, with_residual: bool, with_drops: bool
+) -> None:
+    code, fields = part.code, part.fields
     low, high = code.splat(fields.number("low")), code.splat(fields.number("high"))
     with code.loop(part.last, part.first) as image, code.loop(part.height) as y:
         source, place = part.row("input", image, y), part.row("output", image, y)
         residual = part.row("residual", image, y) if with_residual else None
         kept = part.kept(image) if with_drops else None
         with code.loop(part.width) as x:
-            result = code.fma(code.load(F32x16, source + x * 64) - mean_32, scale, beta)
+            result = code.fma(code.load(F32x16, source + x * 64) - mean, scale, beta)
             if kept is not None:
                 result = result * kept
             if residual is not None:
                 result = result + code.load(F32x16, residual + x * 64)
             code.store(code.minimum(high, code.maximum(low, result)), place + x * 64)
-    return code.finish()
-
-
-def normalize_again(name: str, target: Target) -> str:
-    """``activation(gamma (x - mean) / deviation + beta)`` with the statistics of :func:`normalize`."""
-    code, fields, _, task, _ = begin(name)
-    part = _Part(code, fields, task)
-    saved = _Saved(part)
-    low, high = code.splat(fields.number("low")), code.splat(fields.number("high"))
-    with code.loop(part.last, part.first) as image, code.loop(part.height) as y:
-        source, place = part.row("input", image, y), part.row("output", image, y)
-        with code.loop(part.width) as x:
-            result = code.fma(code.load(F32x16, source + x * 64) - saved.mean, saved.scale, saved.beta)
-            code.store(code.minimum(high, code.maximum(low, result)), place + x * 64)
-    return code.finish()
 
 
 class _Saved:
@@ -284,4 +286,23 @@ def clear(name: str, target: Target) -> str:
     place = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
     with code.loop(fields["height"]) as y, code.loop(fields["width"]) as x:
         code.store(code.constant(F32x16, 0), place + y * fields["output_row"] + x * 64)
+    return code.finish()
+
+
+def clear_border(name: str, target: Target) -> str:
+    """Zeros around one image's block of channels: everything but its pixels. ``padding`` is what lies before them."""
+    code, fields, _, task, _ = begin(name)
+    image, block = task % fields["images"], task // fields["images"]
+    row, pixels, last = fields["output_row"], fields["width"] * 64, fields["height"] - 1
+    first = fields["output"] + block * fields["output_plane"] + image * fields["output_image"]
+    start = first - fields["padding"]
+
+    def zeros(begin: Value, end: Value) -> None:
+        with code.loop(end, begin, step=64) as place:
+            code.store(code.constant(F32x16, 0), place)
+
+    zeros(start, first)
+    with code.loop(last) as y:
+        zeros(first + y * row + pixels, first + (y + 1) * row)
+    zeros(first + last * row + pixels, start + fields["output_image"])
     return code.finish()

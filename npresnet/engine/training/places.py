@@ -5,7 +5,7 @@ with nonsense; then the memory is laid out, and the second time the same request
 
 What is never needed at the same time may share memory. The largest maps choose first, each the lowest place that is
 free for as long as the map lives. Maps with a border only follow maps of the same geometry, because the border is
-zeroed once and for all.
+zeroed once and for all; or, where memory counts more than time, they are like all others, and it is zeroed each time.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Places:
             self._starts, size = rehearsed._lay_out()
             self.memory = zeroed(size)
 
-    def place(self, m: Map) -> None:
-        """Give a map its place."""
-        m.base = self.take(m.bytes, m.geometry)
+    def place(self, m: Map, keeps_border: bool = True) -> None:
+        """Give a map its place; where it does not keep its border, others may have written over it."""
+        m.base = self.take(m.bytes, m.geometry if keeps_border else ())
 
     def take(self, size: int, geometry: tuple[int, ...] = ()) -> int:
         """Return the address of so many bytes; those with a geometry are followed only by their like."""

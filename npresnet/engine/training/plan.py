@@ -51,8 +51,8 @@ class TrainingPlan:
         Allow Winograd's algorithm for convolutions and for gradients of their inputs.
     target : Target, optional
     checkpoint_activations : bool
-        Keep only the outputs of stem and residual layers, and compute what lies between again on the way back: about
-        half the memory for about a third more time (Chen et al. 2016, arXiv:1604.06174).
+        Keep only the outputs of the stem and of every other residual layer, and compute what lies between again on
+        the way back: a quarter of the memory for a third more time (Chen et al. 2016, arXiv:1604.06174).
 
     Notes
     -----
@@ -170,13 +170,13 @@ class _Program:
     def forward(self, x: Array) -> Array:
         pointers, table = self._writer.pointers, self._table
         table.set(pointers.image, "input", x.ctypes.data)
-        for row, field, parameter in pointers.data:
+        for row, field, parameter, start in pointers.data:
             data = parameter.data
             if data.dtype != np.float32:
                 raise TypeError(f"compiled steps train float32 parameters, found {data.dtype}; use model.astype")
             if not data.flags.c_contiguous:
                 parameter.data = data = np.ascontiguousarray(data)
-            table.set(row, field, data.ctypes.data)
+            table.set(row, field, data.ctypes.data + start)
         for row, norm in pointers.running:
             for field in ("running_mean", "running_var"):
                 array = np.ascontiguousarray(getattr(norm, field), np.float32)

@@ -20,7 +20,7 @@ from ...nn import BatchNorm2d, MaxPool2d, Parameter
 from ..graph import BOUNDS, Convolution, GlobalPool, Graph, Node, Pool
 from ..layout import BLOCK, Map, blocks_of
 from ..machine import Machine
-from ..steps import maps_read, maps_written
+from ..steps import maps_added, maps_read, maps_written
 from .contents import Contents
 from .convolver import PARTS
 from .forward import Forward
@@ -41,7 +41,7 @@ class TrainingWriter(Forward):
     threads : int
     places : Places
     checkpoint_activations : bool
-        Keep only the outputs of stem and residual layers.
+        Keep only the outputs of the stem and of every other residual layer.
 
     Attributes
     ----------
@@ -76,6 +76,8 @@ class TrainingWriter(Forward):
             c = self._convolutions[node.output]
             learns = isinstance(c.weight, Parameter) and c.weight.requires_grad
             if node.normalization is not None:
+                if node.residual is not None:
+                    self._compute_map_again(node.output)
                 self._compute_again(c)
                 self._normalization_gradient(c, node.normalization)
                 dz = c.before
@@ -83,7 +85,7 @@ class TrainingWriter(Forward):
                 dz = self._gradients.pop(node.output)
             self._release(c.output)  # whoever reads it has had its way back
             if learns:
-                self._compute_source_again(c)
+                self._compute_map_again(node.input)
                 self._weight_gradient(c, dz)
             if node.input in self._learns:
                 self._input_gradient(c, dz)
@@ -123,24 +125,47 @@ class TrainingWriter(Forward):
     def _compute_again(self, c: Contents) -> None:
         """Make the input of a normalisation anew, if it was forgotten."""
         if id(c.before) not in self._live:
-            self._compute_source_again(c)
+            self._compute_map_again(c.node.input)
             self._place(c.before)
             self._convolve(c)
 
-    def _compute_source_again(self, c: Contents) -> None:
-        """Make the input of a convolution anew, if it was forgotten: the output of the one before."""
-        if id(c.source) in self._live:
+    def _compute_map_again(self, number: int) -> None:
+        """Make the output of a convolution with its normalisation anew, if it was forgotten."""
+        if id(self._maps[number]) in self._live:
             return
-        maker = self._convolutions[c.node.input]
+        maker = self._convolutions[number]
+        residual, with_residual = maker.node.residual, {}
+        if residual is not None:
+            self._compute_map_again(residual)
+            with_residual = maps_added(self._maps[residual])
         self._compute_again(maker)
-        self._place(c.source)
+        if maker.node.normalization is None:
+            return
+        for_once = residual is not None and residual not in self._kept_outputs  # the shortcut's output
+        if residual is None or not for_once or not self._take_over(self._maps[residual], maker.output):
+            self._place(maker.output)
         low, high = BOUNDS[maker.node.activation]
         parts = self._parts(maker.before)
+        if maker.kept is not None:
+            parts["kept"] = maker.kept.ctypes.data
         self._add(
             maker.node.name, "normalise again", int(blocks_of(maker.out_channels) * parts["parts"]), "normalize_again",
-            **maps_read(maker.before), **maps_written(c.source), **parts, statistics=maker.statistics,
-            low=low, high=high,
+            residual is not None, maker.kept is not None, **maps_read(maker.before), **maps_written(maker.output),
+            **with_residual, **parts, statistics=maker.statistics, low=low, high=high,
         )  # fmt: skip
+        if maker.kernel == 1 and 2 * maker.before.bytes >= max(m.bytes for m in self._maps.values()):
+            self._release(maker.before)  # one of the largest, and quickly made once more
+        if maker.node.drop_path is not None:
+            self._forget_within(maker)
+
+    def _forget_within(self, last: Contents) -> None:
+        """Now that a residual layer has its output, let go of the maps in it, but not of normalisations' inputs."""
+        nodes = self._graph.convolutions
+        end = nodes.index(last.node)
+        start = max((i + 1 for i in range(end) if nodes[i].drop_path is not None), default=0)
+        for node in nodes[start:end]:
+            if node.output not in self._kept_outputs:
+                self._release(self._maps[node.output])
 
     def _normalization_gradient(self, c: Contents, norm: BatchNorm2d) -> None:
         dy, z, name = self._gradients.pop(c.node.output), c.before, c.node.name
@@ -193,7 +218,8 @@ class TrainingWriter(Forward):
         per_part = -(-len(lines) // parts)
         parts = -(-len(lines) // per_part)
         tile = rows * vectors * 64
-        sums = self._places.workspace("gradients", parts * groups * blocks * len(places) * tile)
+        # Where weights are packed: the two are never needed at the same time.
+        sums = self._places.workspace("weights", parts * groups * blocks * len(places) * tile)
         address = self._machine.function("gradient_kernel", rows, vectors, c.stride * source.pixel)
         shared = {
             "channels": blocks, "taps": len(places), "tile_sums": tile, "groups": groups, "parts": parts,
