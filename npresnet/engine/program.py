@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -104,19 +103,14 @@ class Program:
         """Run step by step, and note the median time of each in :attr:`steps`."""
         with exclusively():
             self._point_to(x)
-            breaks: dict[int, list[Ordinary]] = {}
-            for number, node in self._breaks:
-                breaks.setdefault(number, []).append(node)
-            times = np.zeros((repeats, len(self.steps)))
-            for repeat in range(repeats):
-                for number in range(len(self.steps)):
-                    for node in breaks.get(number, ()):
+
+            def run_ordinary(before: int) -> None:
+                for number, node in self._breaks:
+                    if number == before:
                         self._run_ordinary(node)
-                    begin = time.perf_counter()
-                    self._table.run(number, number + 1)
-                    times[repeat, number] = time.perf_counter() - begin
-            for step, seconds in zip(self.steps, np.median(times, axis=0), strict=True):
-                step.milliseconds = 1e3 * float(seconds)
+
+            for step, seconds in zip(self.steps, self._table.measure(repeats, run_ordinary), strict=True):
+                step.milliseconds = 1e3 * seconds
 
     def _point_to(self, x: NDArray[np.float32]) -> None:
         for row, distance in self._writer.inputs:

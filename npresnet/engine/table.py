@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +50,17 @@ class Table:
         arguments = (self._rows[start:end].ctypes.data, end - start, self._counters.ctypes.data)
         scratch, others = self._scratch.ctypes.data, give_way()
         run_together(lambda thread: self._run(*arguments, scratch + thread * self._spacing, others), self._threads)
+
+    def measure(self, repeats: int, before: Callable[[int], Any] = lambda number: None) -> list[float]:
+        """Run step by step, and return the median time of each in seconds.
+
+        ``before`` is called ahead of every step with its number, outside the time.
+        """
+        times = np.zeros((repeats, len(self)))
+        for repeat in range(repeats):
+            for number in range(len(self)):
+                before(number)
+                begin = time.perf_counter()
+                self.run(number, number + 1)
+                times[repeat, number] = time.perf_counter() - begin
+        return [float(seconds) for seconds in np.median(times, axis=0)]

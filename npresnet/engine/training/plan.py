@@ -218,16 +218,8 @@ class _Program:
         table.run(self._writer.forward_steps, len(table))
 
     def profile(self, repeats: int) -> list[Any]:
-        import time
-
-        times = np.zeros((repeats, len(self._table)))
-        for repeat in range(repeats):
-            for number in range(len(self._table)):
-                begin = time.perf_counter()
-                self._table.run(number, number + 1)
-                times[repeat, number] = time.perf_counter() - begin
-        for step, seconds in zip(self._writer.steps, np.median(times, axis=0), strict=True):
-            step.milliseconds = 1e3 * float(seconds)
+        for step, seconds in zip(self._writer.steps, self._table.measure(repeats), strict=True):
+            step.milliseconds = 1e3 * seconds
         return self._writer.steps
 
 
