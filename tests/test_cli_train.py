@@ -178,6 +178,17 @@ def test_resuming_a_finished_run(capsys: pytest.CaptureFixture[str], data: str) 
     assert toy.contents(Path("run")) == before
 
 
+def test_a_run_stands_for_its_best_weights(capsys: pytest.CaptureFixture[str], data: str, photos: Path) -> None:
+    run(capsys, "train", "mine.toml", "--data", data, "-o", "run")
+    photo = next(photos.rglob("*.*g"))
+    outcome = run(capsys, "predict", photo, "--weights", "run")
+    assert outcome[0] == 0
+    assert outcome == run(capsys, "predict", photo, "--weights", "run/best.npz")
+    status, _, err = run(capsys, "predict", photo, "--weights", "run/last.npz")
+    assert status == 1
+    assert "run/last.npz: this is the state of a training, to go on from with: npresnet train --resume" in err
+
+
 def test_data_may_move(capsys: pytest.CaptureFixture[str], data: str) -> None:
     run(capsys, "train", "mine.toml", "--data", data, "-o", "run")
     Path(data).rename("moved.npz")

@@ -17,20 +17,21 @@ SAFETENSORS, TORCH_BIN = "model.safetensors", "pytorch_model.bin"
 INDEX_SUFFIX = ".index.json"
 
 _WEIGHTS = (SAFETENSORS, SAFETENSORS + INDEX_SUFFIX, TORCH_BIN, TORCH_BIN + INDEX_SUFFIX)  # in order of preference
+_BEST_OF_RUN = "best.npz"  # in the directory of a training, beside the state to go on from
 _SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".th", ".bin", ".tar", ".h5", ".hdf5")
 
 ReadFile = Callable[[Path], RawCheckpoint]
 
 
 def find_weights(directory: Path) -> Path:
-    """Return the file of weights in a directory: one with a name of Transformers, or the only one there is.
+    """Return the file of weights in a directory: with a name of Transformers, the best of a training, or the only one.
 
     Raises
     ------
     CheckpointError
         If there is none, or several with other names.
     """
-    for name in _WEIGHTS:
+    for name in (*_WEIGHTS, _BEST_OF_RUN):
         if (directory / name).is_file():
             return directory / name
     found = sorted(p for p in directory.iterdir() if p.suffix in _SUFFIXES and p.is_file())

@@ -231,6 +231,11 @@ def _check_renaming(arrays: Mapping[str, np.ndarray], naming: str, found: Mappin
                 "say where they belong. In Keras, write the weights under the layers' names: "
                 "numpy.savez('weights.npz', **{w.path: w.numpy() for w in model.weights})"
             )
+        if "training" in arrays and any(key.startswith("model/") for key in arrays):
+            raise CheckpointError(
+                "this is the state of a training, to go on from with: npresnet train --resume DIRECTORY. The weights "
+                "to use are in best.npz beside it; the path of their directory stands for them too"
+            )
         raise CheckpointError(
             f"no ResNet: the {len(arrays)} arrays are named {_some(arrays)}. Expected the names of "
             f"{', '.join(NAMINGS)}, such as 'resnet.encoder.stages.0.layers.0.layer.0.convolution.weight', "
