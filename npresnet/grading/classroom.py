@@ -99,54 +99,80 @@ def grade_class(
     found, strangers = find_submissions(folder, assignment, ignore=own)
     if not found:
         raise ValueError(f"{folder} holds no submissions: {_wanted(assignment)}")
-    marks = {one.student: StudentMark(one.student, one.label) for one in found}
-    names = file_names(marks)
-    write_marks(table, list(marks.values()))  # a path that cannot be written must not show after an hour
-    for directory in (results, *([] if feedback is None else [Path(feedback)])):
-        _make_writable(directory)
-    pages = None if feedback is None else Path(feedback)
-
-    def settle(one: StudentMark) -> None:
-        marks[one.student] = one
-        if pages is not None and one.report is not None:
-            _write_page(pages / f"{names[one.student]}{FEEDBACK[feedback_format]}", one.report, feedback_format)
-
-    waiting: dict[str, _Task] = {}
-    for one in found:
-        known, task = _known(one, results / f"{names[one.student]}.json", assignment, resume)
-        if task is not None:
-            waiting[one.student] = task
-        if known is not None:
-            settle(known)
-    kept = sum(one.report is not None for one in marks.values())
+    desk = _Desk(found, table, results, None if feedback is None else Path(feedback), feedback_format)
+    waiting = desk.take_over(found, assignment, resume)
     progress = ClassProgress(len(waiting), quiet=quiet)
+    kept = len(desk.reports)
     if kept and not quiet:
         progress.note(f"{count(kept, 'submission')} did not change and {'is' if kept == 1 else 'are'} not marked again")
     try:
         with progress, _terminations():
-            write_marks(table, list(marks.values()))
+            desk.write_table()
             for student, outcome in _outcomes(waiting, assignment, mark, jobs, progress):
-                settle(outcome)
-                save_mark(results / f"{names[student]}.json", outcome, waiting[student].key)
+                desk.settle(outcome, waiting[student].key)
                 progress.finished(outcome)
                 try:
-                    write_marks(table, list(marks.values()))
+                    desk.write_table()
                 except OSError as error:  # open in a spreadsheet, say; there is a file for every student
                     progress.note(f"{table} cannot be written at the moment: {error}")
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
-            write_marks(table, list(marks.values()))
-        done = sum(one.status != "waiting" for one in marks.values())
+            desk.write_table()
+        done = sum(one.status != "waiting" for one in desk.marks.values())
         print(
-            f"npresnet: stopped; {done} of {len(marks)} submissions are marked and kept in {results}; "
+            f"npresnet: stopped; {done} of {len(found)} submissions are marked and kept in {results}; "
             "the same command goes on from there",
             file=sys.stderr,
         )
         return 130
-    write_marks(table, list(marks.values()))
-    reports = [one.report for one in marks.values() if one.report is not None]
-    _finish(reports, list(marks.values()), strangers, table, plot, quiet)
-    return int(len(reports) < len(marks))
+    desk.write_table()
+    _finish(desk.reports, list(desk.marks.values()), strangers, table, plot, quiet)
+    return int(len(desk.reports) < len(found))
+
+
+class _Desk:
+    """The marks of a class as they come in, and the files that keep them."""
+
+    def __init__(
+        self, found: Sequence[Found], table: Path, results: Path, pages: Path | None, feedback_format: str
+    ) -> None:
+        self.marks = {one.student: StudentMark(one.student, one.label) for one in found}
+        self._names = file_names(self.marks)
+        self._table, self._results, self._pages, self._format = table, results, pages, feedback_format
+        self.write_table()  # a path that cannot be written must not show after an hour
+        for directory in (results, *([] if pages is None else [pages])):
+            _make_writable(directory)
+
+    @property
+    def reports(self) -> list[Report]:
+        """Of all that are graded."""
+        return [one.report for one in self.marks.values() if one.report is not None]
+
+    def take_over(self, found: Sequence[Found], assignment: Assignment, resume: bool) -> dict[str, _Task]:
+        """Settle what is known without marking, and return what is to do for the other students."""
+        waiting = {}
+        for one in found:
+            known, task = _known(one, self._file(one.student), assignment, resume)
+            if task is not None:
+                waiting[one.student] = task
+            if known is not None:
+                self.settle(known)
+        return waiting
+
+    def settle(self, one: StudentMark, key: str | None = None) -> None:
+        """Note a mark and write the student's page; with a key, also keep the mark for the next call."""
+        self.marks[one.student] = one
+        if self._pages is not None and one.report is not None:
+            _write_page(self._pages / f"{self._names[one.student]}{FEEDBACK[self._format]}", one.report, self._format)
+        if key is not None:
+            save_mark(self._file(one.student), one, key)
+
+    def write_table(self) -> None:
+        """Write the table as it is now."""
+        write_marks(self._table, list(self.marks.values()))
+
+    def _file(self, student: str) -> Path:
+        return self._results / f"{self._names[student]}.json"
 
 
 def _known(one: Found, path: Path, assignment: Assignment, resume: bool) -> tuple[StudentMark | None, _Task | None]:
