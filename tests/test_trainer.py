@@ -202,6 +202,27 @@ def test_without_matplotlib(
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"recipe.toml", "log.csv", "last.npz", "best.npz"}
 
 
+@pytest.mark.parametrize("augment", [(), ({"name": "random_resized_crop"}, {"name": "flip"})])
+def test_images_of_another_size_while_it_learns(augment: tuple[dict[str, str], ...]) -> None:
+    """Training as at that size; validation, and every prediction, at the usual one (Touvron et al. 2019)."""
+    usual, other = toy.model(), toy.model()
+    one = {**SMALL, "epochs": 1}
+    Trainer(usual, toy.dataset(64), None, **QUIET, **one, augment=augment).fit()
+    sizes = {**one, "image_size": toy.SIZE + 4, "train_size": toy.SIZE}
+    history = Trainer(other, toy.dataset(64), toy.dataset(64, 9), **QUIET, **sizes, augment=augment).fit()
+    assert equal(arrays(other), arrays(usual))
+    assert other.processor.crop_size == {"height": toy.SIZE + 4, "width": toy.SIZE + 4}
+    assert history[0].validation_accuracy == npresnet.evaluate(other, toy.dataset(64, 9)).top1
+
+
+def test_erased_rectangles_are_filled_with_the_mean() -> None:
+    augment = ({"name": "random_erasing", "probability": 1.0, "scale": [0.5, 0.5], "ratio": [1.0, 1.0]},)
+    trainer = Trainer(toy.model(), toy.dataset(64), None, **QUIET, **SMALL, augment=augment, mean=(0.4, 0.2, 0.6))
+    pixels = next(iter(trainer._train.epoch(0))).pixel_values  # zero where a rectangle is, by rounding to 1 / 255
+    share = (np.abs(pixels).max(axis=1) < 0.5 / 255 / min(trainer.model.processor.image_std)).mean()
+    assert 0.3 < share < 0.6
+
+
 def test_early_stopping() -> None:
     model = toy.model()
     history = Trainer(model, loader(), toy.dataset(64, 9), **QUIET, epochs=50, lr=1e-9, patience=3,

@@ -102,11 +102,13 @@ class ReverseChannels:
 def training_loader(dataset: Any, model: ResNetForImageClassification, recipe: Recipe) -> Loader:
     """Return the shuffled and augmented batches to learn from."""
     processor, size = model.processor, input_size(model)
+    if recipe.data.train_size is not None:
+        processor, size = _with_size(processor, recipe.data.train_size), (recipe.data.train_size,) * 2
     augment: Any = Preprocess(processor)
     if recipe.data.augment:
         from .augment import make_augmentation
 
-        augment = make_augmentation(recipe.data.augment, size)
+        augment = make_augmentation(recipe.data.augment, size, processor.image_mean if _is_usual(processor) else None)
     if processor.channel_order == "bgr":
         augment = Compose([augment, ReverseChannels()])
     scale = 255 * processor.rescale_factor if processor.do_rescale else 255.0

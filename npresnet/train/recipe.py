@@ -76,6 +76,7 @@ class DataRecipe(Section):
         "images to validate with: a part of them such as 0.1, a split, a path, auto (their own split, or 0.1), none",
     )
     image_size: int | None = key(None, integer(1), "side of the images in pixels (default: as the weights want it)")
+    train_size: int | None = key(None, integer(1), "another side while it learns; random parts show things larger")
     mean: tuple[float, ...] | None = key(None, numbers(), "of every channel, from 0 to 1 (default: of the weights)")
     std: tuple[float, ...] | None = key(None, numbers(number(above=0)), "standard deviation of every channel")
     batch_size: int = key(128, integer(1), "images at a time")
