@@ -234,7 +234,7 @@ def _check_renaming(arrays: Mapping[str, np.ndarray], naming: str, found: Mappin
         if "training" in arrays and any(key.startswith("model/") for key in arrays):
             raise CheckpointError(
                 "this is the state of a training, to go on from with: npresnet train --resume DIRECTORY. The weights "
-                "to use are in best.npz beside it; the path of their directory stands for them too"
+                "to use are in best.npz beside it once an epoch is over; the path of its directory stands for them too"
             )
         raise CheckpointError(
             f"no ResNet: the {len(arrays)} arrays are named {_some(arrays)}. Expected the names of "

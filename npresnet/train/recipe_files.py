@@ -66,7 +66,7 @@ def read_recipe(source: str | os.PathLike[str]) -> Recipe:
 def _unknown(source: str) -> str:
     names = _names()
     near = difflib.get_close_matches(source, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the package has {', '.join(names)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"the package has {', '.join(names)}."
     return f"there is no recipe {source!r}; {hint} A file of your own must end in .toml, .yaml or .yml"
 
 

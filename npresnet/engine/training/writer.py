@@ -141,8 +141,13 @@ class TrainingWriter(Forward):
         self._compute_again(maker)
         if maker.node.normalization is None:
             return
-        for_once = residual is not None and residual not in self._kept_outputs  # the shortcut's output
-        if residual is None or not for_once or not self._take_over(self._maps[residual], maker.output):
+        # Over what the shortcut made: nothing else needs that.
+        is_over_it = (
+            residual is not None
+            and residual not in self._kept_outputs
+            and self._take_over(self._maps[residual], maker.output)
+        )
+        if not is_over_it:
             self._place(maker.output)
         low, high = BOUNDS[maker.node.activation]
         parts = self._parts(maker.before)
